@@ -1,0 +1,101 @@
+"""What can go wrong, as five kinds; the kind says who acts (ARCHITECTURE, Errors; PROD_004).
+
+    InterlockError
+    ├── PeerError        somebody sent something wrong: refuse that message, keep running
+    ├── TransportError   could not talk: the edge that owns the connection decides about a retry
+    ├── StoreError       durability is unknown: no new exposure, cancel, exit 74
+    ├── ConfigError      exit 78, and systemd does not restart
+    └── InvariantError   a bug: trip and exit 70
+
+A refusal by the gate is a value (`Denied`), never an exception.
+"""
+
+from __future__ import annotations
+
+from appliance.domain.exit_codes import ExitCode
+
+
+class InterlockError(Exception):
+    """Carries the three parts of a message a person can act on.
+
+    what: one sentence, what did not work.
+    why:  the cause, ending with a place in parentheses where there is one.
+    do:   the command or act that mends it; empty when nothing can be done by hand.
+    """
+
+    exit_code: ExitCode = ExitCode.INVARIANT
+
+    def __init__(self, what: str, why: str = "", do: str = "") -> None:
+        self.what = what
+        self.why = why
+        self.do = do
+        super().__init__(self.sentence())
+
+    def sentence(self) -> str:
+        """`WHAT. WHY. DO: command.`, without the parts that are empty."""
+        parts = [self.what.rstrip(".") + "."]
+        if self.why:
+            parts.append(self.why.rstrip(".") + ".")
+        if self.do:
+            parts.append(f"DO: {self.do}")
+        return " ".join(parts)
+
+
+class PeerError(InterlockError):
+    """A message, file or record from outside is wrong. Nothing of it is used."""
+
+    exit_code = ExitCode.UNAVAILABLE
+
+
+class TransportError(InterlockError):
+    """No conversation took place, or its outcome is unknown."""
+
+    exit_code = ExitCode.UNAVAILABLE
+
+
+class StoreError(InterlockError):
+    """A durable write failed or its fate is unknown; the store may not be used again in this process."""
+
+    exit_code = ExitCode.STORE
+
+
+class ConfigError(InterlockError):
+    """Configuration or trust material is missing, unknown or out of range."""
+
+    exit_code = ExitCode.CONFIG
+
+
+class InvariantError(InterlockError):
+    """Something that cannot happen did. The process trips and ends."""
+
+    exit_code = ExitCode.INVARIANT
+
+
+class UsageError(InterlockError):
+    """The command line cannot be understood."""
+
+    exit_code = ExitCode.USAGE
+
+
+class PeerMissingError(InterlockError):
+    """A process this command needs is not running (guard, venue, collector)."""
+
+    exit_code = ExitCode.UNAVAILABLE
+
+
+class CannotCreateError(InterlockError):
+    """A file or directory cannot be created, or would overwrite something."""
+
+    exit_code = ExitCode.CANNOT_CREATE
+
+
+class BusyError(InterlockError):
+    """A port is taken, or the same process already runs on this state directory."""
+
+    exit_code = ExitCode.BUSY
+
+
+class NoPermissionError(InterlockError):
+    """The operating system refuses access."""
+
+    exit_code = ExitCode.NO_PERMISSION

@@ -1,0 +1,84 @@
+"""Reason codes of a denial: one enum, each with the sentence the README table prints (tests/rules)."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Reason(StrEnum):
+    """Why the appliance refused. Sources may rely on the names; they are never reused."""
+
+    TRIPPED = "TRIPPED"
+    NOT_ARMED = "NOT_ARMED"
+    MODE_PAUSED = "MODE_PAUSED"
+    MODE_REDUCED = "MODE_REDUCED"
+    MODE_EMERGENCY = "MODE_EMERGENCY"
+    HOLD = "HOLD"
+    GUARD_MISSING = "GUARD_MISSING"
+    GUARD_LATE = "GUARD_LATE"
+    PAGE_MISMATCH = "PAGE_MISMATCH"
+    DUPLICATE_ID = "DUPLICATE_ID"
+    MALFORMED = "MALFORMED"
+    UNKNOWN_INSTRUMENT = "UNKNOWN_INSTRUMENT"
+    NOT_ALLOWED = "NOT_ALLOWED"
+    NO_LIMIT = "NO_LIMIT"
+    TICK_SIZE = "TICK_SIZE"
+    LOT_SIZE = "LOT_SIZE"
+    QTY_TOO_SMALL = "QTY_TOO_SMALL"
+    QTY_TOO_LARGE = "QTY_TOO_LARGE"
+    VALUE_TOO_SMALL = "VALUE_TOO_SMALL"
+    VALUE_TOO_LARGE = "VALUE_TOO_LARGE"
+    PRICE_MISSING = "PRICE_MISSING"
+    PRICE_STALE = "PRICE_STALE"
+    PRICE_COLLAR = "PRICE_COLLAR"
+    STOP_MISSING = "STOP_MISSING"
+    STOP_SIDE = "STOP_SIDE"
+    STOP_DISTANCE = "STOP_DISTANCE"
+    EQUITY_MISSING = "EQUITY_MISSING"
+    EQUITY_STALE = "EQUITY_STALE"
+    POSITION_CAP = "POSITION_CAP"
+    ALLOCATION = "ALLOCATION"
+    DAILY_LOSS = "DAILY_LOSS"
+    DRAWDOWN = "DRAWDOWN"
+    STRATEGY_STOPPED = "STRATEGY_STOPPED"
+    LATCH_MOVED = "LATCH_MOVED"
+    APPROVAL_EXPIRED = "APPROVAL_EXPIRED"
+
+
+MEANING: dict[Reason, str] = {
+    Reason.TRIPPED: "the gate is latched shut; arm the box after the cause is gone",
+    Reason.NOT_ARMED: "nobody has armed the box since it started",
+    Reason.MODE_PAUSED: "mode PAUSED takes no new exposure",
+    Reason.MODE_REDUCED: "mode REDUCED only works exposure down",
+    Reason.MODE_EMERGENCY: "mode EMERGENCY only cancels and liquidates",
+    Reason.HOLD: "a hold stands on the box, the venue or the instrument; it ends with its cause",
+    Reason.GUARD_MISSING: "the guard's page is not there or belongs to another boot",
+    Reason.GUARD_LATE: "the guard's heartbeat is older than 250 ms",
+    Reason.PAGE_MISMATCH: "the armed epoch and its complement disagree",
+    Reason.DUPLICATE_ID: "this id was used before; an order is never sent twice",
+    Reason.MALFORMED: "a field is missing, not positive or does not fit the order type",
+    Reason.UNKNOWN_INSTRUMENT: "no instrument of that name is configured",
+    Reason.NOT_ALLOWED: "this source may not trade that instrument",
+    Reason.NO_LIMIT: "no limit table covers this source or instrument",
+    Reason.TICK_SIZE: "a price is not a multiple of the tick",
+    Reason.LOT_SIZE: "the quantity is not a multiple of the lot",
+    Reason.QTY_TOO_SMALL: "below the smallest quantity",
+    Reason.QTY_TOO_LARGE: "above the largest order size",
+    Reason.VALUE_TOO_SMALL: "below the smallest order value of the venue",
+    Reason.VALUE_TOO_LARGE: "above the largest order value",
+    Reason.PRICE_MISSING: "no reference price is known",
+    Reason.PRICE_STALE: "the reference price is too old",
+    Reason.PRICE_COLLAR: "the price is outside the collar around the reference price",
+    Reason.STOP_MISSING: "no protective stop, and none configured for this source",
+    Reason.STOP_SIDE: "the protective stop is on the wrong side of the price",
+    Reason.STOP_DISTANCE: "the protective stop is further away than allowed",
+    Reason.EQUITY_MISSING: "the venue has not confirmed the account's value",
+    Reason.EQUITY_STALE: "the account's value is too old",
+    Reason.POSITION_CAP: "position with all working orders would pass the cap",
+    Reason.ALLOCATION: "the strategy's exposure would pass its allocation",
+    Reason.DAILY_LOSS: "the daily loss limit is reached",
+    Reason.DRAWDOWN: "the account's drawdown limit is reached",
+    Reason.STRATEGY_STOPPED: "this strategy was stopped by its own drawdown limit",
+    Reason.LATCH_MOVED: "the latch moved between the gate and the wire",
+    Reason.APPROVAL_EXPIRED: "the approval was older than 250 ms at the wire",
+}

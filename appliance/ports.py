@@ -1,0 +1,296 @@
+"""What the pure stages need from outside, as protocols. R0. Edges implement them, `runtime.build` connects.
+
+Fakes that tests use ship beside the real implementation and pass the same contract suite.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from msgspec import Struct
+
+from appliance.domain.ids import InstrumentId, OrderId, SourceId
+from appliance.domain.instrument import Instrument
+from appliance.domain.mode import Mode, TripReason
+from appliance.domain.observation import Observation
+from appliance.domain.order import Order, VenueAccount, VenueEvent, VenueOrder
+from appliance.domain.verdict import Approved
+
+
+class Clock(Protocol):
+    """Two clocks that must not be mixed (SAFETY 3, 10)."""
+
+    def utc_ns(self) -> int:
+        """The market's time: wall clock live, time of the last observation in a replay."""
+        ...
+
+    def mono_ns(self) -> int:
+        """CLOCK_MONOTONIC, real even in a replay: heartbeats, deadlines, latency."""
+        ...
+
+
+class PageReading(Struct, frozen=True, gc=False):
+    """The words of the guard's page the gate needs (SAFETY 3). Each was read once, in this order.
+
+    present: the page is mapped and belongs to this boot and layout.
+    state: trip epoch.  armed, complement: open only if armed == state and complement == ~armed.
+    heartbeat_ns: CLOCK_MONOTONIC of the guard's last loop.  reason: TripReason number.
+    """
+
+    present: bool
+    state: int
+    armed: int
+    complement: int
+    heartbeat_ns: int
+    reason: int
+
+
+class InterlockPage(Protocol):
+    """The guard's page as the core sees it. Reading costs no lock and no system call."""
+
+    def read(self) -> PageReading:
+        """Never raises; an unmapped page reads `present=False`."""
+        ...
+
+
+class GuardStatus(Struct, frozen=True, kw_only=True):
+    """The guard's page as the safety controller reads it every few milliseconds.
+
+    last: reason of the latest trip.  later: reasons that came after the first.  stored: epoch whose trip is
+    durable.  liquidate: epoch in which the button read open for 20 ms.  arm_presses, arm_outcome: count and
+    result of arm presses.  lamps: pattern names green, yellow, red.  trip_ns: CLOCK_MONOTONIC;
+    trip_utc_ns: for people.
+    """
+
+    page: PageReading
+    generation: int
+    last: int
+    later: frozenset[TripReason]
+    stored: int
+    liquidate: int
+    arm_presses: int
+    arm_outcome: str
+    simulated: bool
+    realtime: bool
+    lamps: tuple[str, str, str]
+    trip_ns: int
+    trip_utc_ns: int
+
+
+class GuardLink(InterlockPage, Protocol):
+    """The page, and the core's own page the guard reads."""
+
+    def status(self) -> GuardStatus:
+        """Everything on the guard's page; never raises."""
+        ...
+
+    def request_trip(self, reason: TripReason) -> None:
+        """Ask the guard to adopt and persist a trip that started in the core. Idempotent while it stands."""
+        ...
+
+    def permit(self, trip_epoch: int) -> None:
+        """Consent to arming out of exactly this trip epoch; 0 withdraws it."""
+        ...
+
+    def publish_mode(self, mode: Mode) -> None:
+        """Show the mode to the guard's lights."""
+        ...
+
+
+class Latch(Protocol):
+    """What the door checks: may an order of this epoch still leave (SAFETY 4)?"""
+
+    def epoch(self) -> int:
+        """Current trip epoch."""
+        ...
+
+    def is_open(self) -> bool:
+        """True only if the guard's page and the core's own latch both say so."""
+        ...
+
+
+class InstrumentView(Protocol):
+    """Market and exposure of one instrument as the gate sees them. Quantities are signed, long positive.
+
+    position: confirmed by the venue.  working_buy, working_sell: leaves of our working orders, without
+    protective legs.  price_ns: UTC of the last good price, 0 if there never was one.
+    """
+
+    instrument: Instrument
+    bid: int
+    ask: int
+    last: int
+    price_ns: int
+    position: int
+    working_buy: int
+    working_sell: int
+
+
+class AccountView(Protocol):
+    """The account as the gate sees it; amounts are scaled integers."""
+
+    @property
+    def equity(self) -> int:
+        """Portfolio value: cash and positions at the conservative mark (SAFETY 9)."""
+        ...
+
+    @property
+    def equity_ns(self) -> int:
+        """UTC of the last confirmed value, 0 if never."""
+        ...
+
+    @property
+    def loss_today_ppm(self) -> int:
+        """Below the day's first equity, rounded up, never negative."""
+        ...
+
+    @property
+    def drawdown_ppm(self) -> int:
+        """Below the peak, rounded up, never negative."""
+        ...
+
+    def view(self, instrument: InstrumentId) -> InstrumentView | None:
+        """None if the instrument is not configured."""
+        ...
+
+    def source_exposure(self, source: SourceId) -> int:
+        """Cost of the source's positions and working entries, an amount."""
+        ...
+
+    def source_stopped(self, source: SourceId) -> bool:
+        """True once its allocation's drawdown limit was passed (latched)."""
+        ...
+
+
+class Ticket(Protocol):
+    """One appended group of audit entries."""
+
+    @property
+    def index(self) -> int:
+        """Log index of its first entry, known before it is durable."""
+        ...
+
+    async def durable(self) -> None:
+        """Returns once it survives a power cut; raises StoreError if that cannot be known."""
+        ...
+
+
+class Entry(Struct, frozen=True, kw_only=True):
+    """One audit entry before it is numbered.
+
+    kind: see `audit.records.KINDS`.  utc_ns, mono_ns: both clocks.  causes: log indices it follows from.
+    data: ASCII keys; strings, booleans, integers below 2^53, lists and mappings of those; no floats.
+    """
+
+    kind: str
+    utc_ns: int
+    mono_ns: int
+    data: Mapping[str, object]
+    causes: tuple[int, ...] = ()
+
+
+class AuditLog(Protocol):
+    """Append-only, signed, one writer. Entries of one `append` and its order rows share one transaction."""
+
+    def append(self, entries: Sequence[Entry], orders: Sequence[Order] = ()) -> Ticket:
+        """Numbers the entries and starts writing them; never blocks."""
+        ...
+
+
+class Scribe(Protocol):
+    """The log as the pure flow writes to it: times and numbering are added."""
+
+    def note(
+        self,
+        kind: str,
+        data: Mapping[str, object],
+        *,
+        causes: Sequence[int] = (),
+        orders: Sequence[Order] = (),
+    ) -> Ticket:
+        """One entry, with the order rows that belong into its transaction."""
+        ...
+
+
+class Patience(Protocol):
+    """Waiting with a limit: the pure flow has no clock of its own to sleep on."""
+
+    async def durable_within(self, ticket: Ticket, limit_ns: int) -> bool:
+        """True once the ticket is durable, False when the limit passes first. Raises StoreError."""
+        ...
+
+
+class Venue(Protocol):
+    """An exchange account. The only parameter that makes anything leave the box is an `Approved`.
+
+    Replies arrive as events; `submit` and `cancel` raise TransportError when the fate is unknown and
+    `StoppedAtWire` when the latch refused between the gate and the wire (SAFETY 4).
+    """
+
+    name: str
+
+    async def submit(self, order: Approved) -> None:
+        """Sends a new order once. Never retried here: its fate is looked up by id."""
+        ...
+
+    async def cancel(self, order: Approved) -> None:
+        """Asks for the end of `order.order_id`."""
+        ...
+
+    async def events(self) -> Sequence[VenueEvent]:
+        """What happened since the last call, in the venue's order."""
+        ...
+
+    async def open_orders(self) -> Sequence[VenueOrder]:
+        """Everything that can still fill, protective legs included."""
+        ...
+
+    async def order(self, order_id: OrderId) -> VenueOrder | None:
+        """The order's fate; None if the venue never saw the id."""
+        ...
+
+    async def account(self) -> VenueAccount:
+        """Cash and positions as the venue sees them."""
+        ...
+
+
+class PaperMarket(Protocol):
+    """The other half of a paper venue: where its prices come from."""
+
+    async def step(self, observation: Observation, number: int) -> None:
+        """Moves the venue's market; fills become events. Steps are numbered from 1, and a number that is
+        not greater than the last one does nothing: a restarted core repeats its last step safely."""
+        ...
+
+    async def stand_still(self, instruments: Sequence[InstrumentId]) -> None:
+        """The replay clock is stopped: the last prices stand, so that an exit can fill. Synthetic."""
+        ...
+
+
+class Precedent(Struct, frozen=True, kw_only=True):
+    """One earlier observation that resembles the present one. distance: L2 in the embedding's space."""
+
+    observation: str
+    event_ns: int
+    distance: int
+
+
+class Memory(Protocol):
+    """Long-term memory. Slow or broken memory delays a signal, never a denial and never an exit."""
+
+    def remember(self, observation: Observation) -> None:
+        """Stores it soon; never blocks and never raises."""
+        ...
+
+    async def find_similar_conditions(self, instrument: InstrumentId, k: int) -> Sequence[Precedent]:
+        """The k conditions most like the latest one of this instrument, itself excluded."""
+        ...
+
+
+class StoppedAtWire(Exception):  # noqa: N818 - a verdict of the door, not an error
+    """The connector refused to write: latch moved or approval expired. The order did not leave."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason

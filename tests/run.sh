@@ -1,0 +1,44 @@
+#!/usr/bin/env bash
+# Sets up what the tests need and runs them. `bash tests/run.sh --help` lists the lanes.
+set -euo pipefail
+ROOT=$(cd "$(dirname "$0")/.." && pwd)
+cd "$ROOT"
+
+usage() {
+    cat <<'TEXT'
+bash tests/run.sh [LANE] [pytest arguments]
+
+    (none)       types, style and every test that takes seconds; what CI runs (under 10 minutes)
+    --fast       types, style, rules, unit and property tests only
+    --long       also what takes minutes: Python 3.13, a bare Debian in a chroot (needs root), soak runs
+
+Example: bash tests/run.sh -k kill_switch
+TEXT
+}
+
+lane=default
+case "${1:-}" in
+--help | -h) usage; exit 0 ;;
+--fast | --long) lane=${1#--}; shift ;;
+esac
+
+# shellcheck source=provisioning/lib.sh
+. provisioning/lib.sh
+ensure_system
+ensure_venv -test
+PATH="$VENV/bin:$PATH"
+export PATH PYTHONDONTWRITEBYTECODE=1
+
+say "style and types"
+ruff check --quiet .
+mypy --no-error-summary --cache-dir .mypy_cache
+
+say "tests"
+case $lane in
+fast) exec python -m pytest tests/rules tests/unit tests/property "$@" ;;
+default) exec python -m pytest -m "not long" "$@" ;;
+long)
+    python -m pytest "$@"
+    exec bash tests/long.sh
+    ;;
+esac

@@ -1,0 +1,32 @@
+"""Client order ids."""
+
+from __future__ import annotations
+
+import re
+
+from appliance.domain.ids import ORDER_ID_MAX, IntentId, SourceId, derive_order_id
+
+
+def test_an_order_id_is_a_function_of_the_wish() -> None:
+    """The same after any restart, on any machine: the value is pinned."""
+    made = derive_order_id("demo", SourceId("trend"), IntentId("1"))
+    assert made == derive_order_id("demo", SourceId("trend"), IntentId("1"))
+    assert made == "il-eszbblyloenxde7l7yc3ornz"
+
+
+def test_it_fits_every_venue() -> None:
+    """At most 36 characters of [a-z0-9-] (Binance: ^[a-zA-Z0-9-_]{1,36}$)."""
+    made = derive_order_id("demo", SourceId("s" * 500), IntentId("ü" * 500))
+    assert re.fullmatch(r"[a-z0-9-]{1,36}", made)
+    assert len(made) <= ORDER_ID_MAX
+
+
+def test_fields_are_framed() -> None:
+    """("ab", "c") and ("a", "bc") are different wishes (P02)."""
+    made = {
+        derive_order_id("x", SourceId("ab"), IntentId("c")),
+        derive_order_id("x", SourceId("a"), IntentId("bc")),
+        derive_order_id("xa", SourceId("b"), IntentId("c")),
+        derive_order_id("x", SourceId("ab"), IntentId("c"), 1),
+    }
+    assert len(made) == 4
