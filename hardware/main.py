@@ -1,0 +1,237 @@
+"""The guard process: opens the board and the pages, then reads the lines for ever.
+
+    interlock guard --state DIR --runtime DIR
+
+Threads: the loop (SCHED_FIFO, reads lines, writes the page, nothing else), the lights (LEDs, watchdog
+pings, messages: whatever may be slow), the latch (disk). Exit codes as the core's: 75 second instance,
+77 permission, 78 configuration, 69 board, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+
+from hardware import pages, realtime
+from hardware.board import Board, BoardError
+from hardware.board_simulated import SimulatedBoard
+from hardware.config import GuardConfig, GuardConfigError, load
+from hardware.guard import Guard, fault_lights
+from hardware.latch import LatchKeeper, card_id, judge, read_record
+from hardware.lights import Pattern, is_lit
+from hardware.notify import Notifier
+from hardware.pages import CORE_PAGE, GUARD_LAYOUT, GUARD_PAGE, GuardFlag, GuardWord
+
+LOOP_S = 0.020
+LIGHTS_S = 0.040
+REMAP_NS = 100_000_000
+EXIT_BOARD, EXIT_BUSY, EXIT_PERMISSION, EXIT_CONFIG = 69, 75, 77, 78
+
+
+class GuardExitError(Exception):
+    """Ends the process with a sentence and a code."""
+
+    def __init__(self, code: int, sentence: str) -> None:
+        super().__init__(sentence)
+        self.code = code
+
+
+class Lights(threading.Thread):
+    """Drives LEDs and the service manager's watchdog at normal priority.
+
+    Green is lit only while the loop's heartbeat moves, and the watchdog is fed only then.
+    """
+
+    def __init__(self, board: Board, guard: Guard, notifier: Notifier) -> None:
+        super().__init__(name="lights", daemon=True)
+        self._board, self._guard, self._notifier = board, guard, notifier
+        self._done = threading.Event()
+        self._lamp_test_until_ms = int(time.monotonic() * 1000) + 600
+
+    def run(self) -> None:
+        """Until `finish`; a board that cannot light ends the process: a dark box says nothing true."""
+        realtime.leave_realtime()
+        fed_ns = seen_ns = 0
+        while not self._done.wait(LIGHTS_S):
+            now_ms = int(time.monotonic() * 1000)
+            beat_ns = self._guard.page[GuardWord.HEARTBEAT_NS]
+            alive = pages.age_ns(beat_ns) < 250_000_000
+            self._show(now_ms, alive)
+            if self._notifier.watchdog_s and beat_ns != seen_ns and time.monotonic_ns() - fed_ns > 1e9 * (
+                self._notifier.watchdog_s / 2
+            ):
+                self._notifier.send("WATCHDOG=1")
+                fed_ns, seen_ns = time.monotonic_ns(), beat_ns
+
+    def _show(self, now_ms: int, alive: bool) -> None:
+        if now_ms < self._lamp_test_until_ms:
+            self._board.light(True, True, True)
+            return
+        green, yellow, red = self._guard.lights if alive else fault_lights()
+        self._board.light(is_lit(green, now_ms), is_lit(yellow, now_ms), is_lit(red, now_ms))
+
+    def finish(self) -> None:
+        """Stops the patterns and leaves the fault lights on: nobody watches the button any more."""
+        self._done.set()
+        self.join(timeout=1)
+        green, yellow, red = (pattern is Pattern.STEADY for pattern in fault_lights())
+        self._board.light(green, yellow, red)
+
+
+def _open_board(config: GuardConfig, runtime: Path) -> Board:
+    if config.driver == "simulated":
+        return SimulatedBoard(runtime)
+    from hardware.board_gpiozero import GpiozeroBoard  # heavy, and absent on a machine without gpiozero
+
+    return GpiozeroBoard(config.pin_factory, config.pins)
+
+
+def _lock_instance(runtime: Path) -> int:
+    handle = os.open(runtime / "guard.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(handle)
+        raise GuardExitError(EXIT_BUSY, f"another guard runs on {runtime}. DO: interlock status") from error
+    return handle
+
+
+class _Core:
+    """The core's page, mapped again when the file behind the path changes."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file: pages.PageFile | None = None
+        self._checked_ns = 0
+
+    def words(self, now_ns: int) -> memoryview[int] | None:
+        """Looks at the path every 100 ms only; between, the mapping is used as it is."""
+        if now_ns - self._checked_ns >= REMAP_NS:
+            self._checked_ns = now_ns
+            if self._file is not None and not self._file.still_the_file():
+                self._file = None
+            if self._file is None:
+                try:
+                    self._file = pages.PageFile(self._path, writable=False)
+                except OSError:
+                    return None
+        return self._file.words if self._file is not None else None
+
+
+def run(config: GuardConfig, state: Path, runtime: Path, stop: threading.Event) -> None:
+    """Runs the guard until `stop` is set. Raises GuardExitError or BoardError before the first heartbeat."""
+    lock = _lock_instance(runtime)
+    try:
+        page = pages.PageFile(runtime / GUARD_PAGE, writable=True)
+    except OSError as error:
+        raise GuardExitError(EXIT_CONFIG, f"cannot map the guard page: {error}. DO: interlock up") from error
+    board = _open_board(config, runtime)
+    boot = pages.boot_id()
+    boot_text = f"{boot[0]:016x}{boot[1]:016x}"
+    identity = (boot_text, board.serial(), card_id(state))
+    keeper = LatchKeeper(state / "latch", before=realtime.leave_realtime)
+    pages.start_page(page.words, GUARD_LAYOUT, boot)
+    guard = Guard(page.words, None, keeper, identity, boot, tamper_reaction=config.tamper_reaction)
+    core = _Core(runtime / CORE_PAGE)
+    guard.start(judge(read_record(state / "latch"), identity[1], identity[2]), time.monotonic_ns())
+    page.words[GuardWord.BOARD] = board.kind
+    page.words[GuardWord.PID] = os.getpid()
+    notifier = Notifier()
+    lights = Lights(board, guard, notifier)
+    lights.start()
+    page.words[GuardWord.FLAGS] = _prepare(config.realtime_priority)
+    guard.loop([], board.levels(), time.monotonic_ns())
+    notifier.send(f"READY=1\nSTATUS=reading the lines of {board.name}")
+    try:
+        while not stop.is_set():
+            edges = board.wait(LOOP_S)
+            now_ns = time.monotonic_ns()
+            if edges:
+                guard.loop(edges, board.levels(), now_ns)
+                continue
+            guard.core = core.words(now_ns)
+            guard.loop((), board.levels(), now_ns)
+    finally:
+        notifier.send("STOPPING=1")
+        lights.finish()
+        keeper.close()
+        board.close()
+        os.close(lock)
+
+
+def _prepare(priority: int) -> int:
+    flags = 0
+    for flag, refusal in (
+        (GuardFlag.REALTIME, realtime.go_realtime(priority)),
+        (GuardFlag.LOCKED, realtime.lock_memory()),
+    ):
+        if refusal:
+            _say(f"{refusal}; the kill button works, slower under load")
+        else:
+            flags |= flag
+    realtime.quiet_interpreter()
+    return flags
+
+
+def show_fault(config: GuardConfig) -> None:
+    """Leaves the fault lights on behind a guard that ended (`ExecStopPost=`, SAFETY 11)."""
+    if config.driver == "simulated":
+        return
+    from hardware.board_gpiozero import GpiozeroBoard
+
+    board = GpiozeroBoard(config.pin_factory, config.pins)
+    green, yellow, red = (pattern is Pattern.STEADY for pattern in fault_lights())
+    board.light(green, yellow, red)
+
+
+def _say(sentence: str) -> None:
+    sys.stderr.write(f"interlock guard: {sentence}\n")
+    sys.stderr.flush()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point. Returns the exit code."""
+    parser = argparse.ArgumentParser(prog="interlock guard", description=__doc__.split("\n")[0])
+    parser.add_argument("--state", type=Path, required=True, help="holds guard.toml and latch/")
+    parser.add_argument("--runtime", type=Path, required=True, help="holds the pages")
+    parser.add_argument("--fault-lights", action="store_true", help="only show that no guard runs")
+    options = parser.parse_args(arguments)
+    stop = threading.Event()
+
+    def finish(_signal: int, _frame: FrameType | None) -> None:
+        stop.set()
+
+    signal.signal(signal.SIGTERM, finish)
+    signal.signal(signal.SIGINT, finish)
+    threading.stack_size(256 * 1024)
+    try:
+        config = load(options.state / "guard.toml")
+        if options.fault_lights:
+            show_fault(config)
+        else:
+            run(config, options.state, options.runtime, stop)
+    except GuardConfigError as error:
+        _say(f"cannot use the configuration. {error}. DO: interlock doctor")
+        return EXIT_CONFIG
+    except BoardError as error:
+        _say(f"cannot open the board. {error}. DO: interlock doctor")
+        return EXIT_BOARD
+    except GuardExitError as error:
+        _say(str(error))
+        return error.code
+    except PermissionError as error:
+        _say(f"no permission. {error}. DO: run it as the user that owns the state directory")
+        return EXIT_PERMISSION
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
