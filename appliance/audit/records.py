@@ -1,0 +1,203 @@
+"""One audit entry as bytes: RFC 8785 canonical JSON, the exact bytes that are hashed, stored and served.
+
+msgspec with `order="sorted"` writes what RFC 8785 asks for as long as keys are ASCII, no float occurs and
+every integer is below 2^53 (TOOLCHAIN 8); the encoder refuses the rest. Prices, quantities and nanoseconds
+are strings, because JSON numbers are doubles (AUDIT-FORMATS 10).
+
+    v      format of the record, 1
+    i      log index
+    src    who wrote it; n counts that source's entries from 0 without a gap (AUDIT, completeness)
+    kind   one of KINDS
+    utc_ns, mono_ns   both clocks as decimal strings
+    causes log indices this entry follows from, all smaller than i: chains end and cannot be circular
+    data   the content
+
+Creator, time, parents and signature of PRV-01 are src, utc_ns, causes and the checkpoint that covers i;
+unlike there, the signature covers all of them (P17).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+
+import msgspec
+from msgspec import Struct
+
+from appliance.domain.errors import InvariantError, PeerError
+from appliance.ports import Entry
+
+VERSION = 1
+MAX_BODY = 16 * 1024
+"""Bytes. The format allows 65,535; what is bigger is logged by hash and size."""
+
+MAX_DEPTH = 16
+INT_END = 2**53
+NS_END = 2**63
+
+KINDS: dict[str, str] = {
+    "start": "a process started: version, boot, settings that matter later",
+    "stop": "a process ended on purpose, and why",
+    "config": "the configuration in force, by hash and content",
+    "key": "a key was created, read, used for the first time or replaced",
+    "run_start": "a replay or live session began on a venue account",
+    "run_end": "that session ended",
+    "signal": "a strategy changed its mind: why, and which precedents memory knew",
+    "intent": "a source asked for an order or a cancel",
+    "verdict": "the gate approved or denied an intent",
+    "denied_count": "denials of a chatty source, counted instead of listed",
+    "order": "an order changed its state",
+    "fill": "the venue executed part of an order",
+    "venue": "the venue reported something that does not fit our books",
+    "mode": "the mode changed",
+    "trip": "the gate was latched shut",
+    "arm_press": "somebody worked the arm key",
+    "arm": "one deliberate step back towards NORMAL",
+    "hold": "new exposure began to wait",
+    "hold_end": "that wait ended with its cause",
+    "strategy_stop": "a strategy's own limit stopped it",
+    "reconcile": "our books were compared with the venue's",
+    "clock": "a clock stepped, lost or regained synchronisation",
+    "heartbeat": "nothing else happened: the log is alive",
+    "gap": "entries are missing here, which and why",
+    "upstream": "the witness answered, refused or showed another history",
+    "memory": "long-term memory was opened, failed or was rebuilt",
+}
+
+_SOURCE = re.compile(r"[A-Za-z0-9._:-]{1,64}")
+_KIND = re.compile(r"[a-z][a-z0-9_]{0,31}")
+_NS = re.compile(r"0|-?[1-9][0-9]{0,18}")
+
+
+class Record(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A decoded entry; fields as in the module's docstring."""
+
+    v: int
+    i: int
+    src: str
+    n: int
+    kind: str
+    utc_ns: str
+    mono_ns: str
+    causes: tuple[int, ...]
+    data: dict[str, object]
+
+
+_encode = msgspec.json.Encoder(order="sorted").encode
+_decode = msgspec.json.Decoder(Record).decode
+
+
+def encode_entry(index: int, source: str, sequence: int, entry: Entry) -> bytes:
+    """Canonical bytes of an entry, at most MAX_BODY.
+
+    `data` that would not fit is replaced by `{"oversize": true, "sha256": …, "size": …}` of its canonical
+    bytes. An integer under a key that ends in `_ns` is written as a string; a lone surrogate, which UTF-8
+    cannot hold, as its escape, so that no hostile text can stop the log. Raises InvariantError for anything
+    that has no canonical form: the caller is wrong, and nothing was numbered yet.
+    """
+    if entry.kind not in KINDS:
+        raise InvariantError(f"audit entry of unknown kind {entry.kind!r}")
+    if not _SOURCE.fullmatch(source):
+        raise InvariantError(f"audit source {source!r} is not 1 to 64 letters, digits or ._:-")
+    if not all(0 <= cause < index for cause in entry.causes):
+        raise InvariantError(f"audit entry {index} names a cause that is not before it: {entry.causes}")
+    if not (0 <= index < INT_END and 0 <= sequence < INT_END):
+        raise InvariantError(f"audit entry {index} of {source} cannot be numbered {sequence}")
+    if not all(-NS_END <= time_ns < NS_END for time_ns in (entry.utc_ns, entry.mono_ns)):
+        raise InvariantError(f"audit entry {index} has a time beyond 64 bits")
+    record = Record(
+        v=VERSION,
+        i=index,
+        src=source,
+        n=sequence,
+        kind=entry.kind,
+        utc_ns=str(int(entry.utc_ns)),
+        mono_ns=str(int(entry.mono_ns)),
+        causes=tuple(entry.causes),
+        data=_plain_mapping(entry.data, 0),
+    )
+    body = _encode(record)
+    if len(body) > MAX_BODY:
+        body = _encode(msgspec.structs.replace(record, data=_stand_in(record.data)))
+    if len(body) > MAX_BODY:
+        raise InvariantError(f"audit entry {index} names {len(entry.causes)} causes: too many for one entry")
+    return body
+
+
+def decode_entry(body: bytes) -> Record:
+    """The record in `body`. Raises PeerError unless the bytes are exactly what `encode_entry` writes.
+
+    A kind this version does not know is accepted: an older `verify` must not call a newer log forged.
+    """
+    if len(body) > MAX_BODY:
+        raise PeerError("not an audit entry", f"{len(body)} bytes, the cap is {MAX_BODY}")
+    try:
+        record = _decode(body)
+        canonical = _encode(msgspec.structs.replace(record, data=_plain_mapping(record.data, 0)))
+    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+        raise PeerError("not an audit entry", str(error)) from error
+    except InvariantError as error:
+        raise PeerError("not an audit entry", error.what) from error
+    if canonical != body:
+        raise PeerError("not an audit entry", "the bytes are not in canonical form (RFC 8785)")
+    _check_fields(record)
+    return record
+
+
+def _check_fields(record: Record) -> None:
+    wrong = ""
+    if record.v != VERSION:
+        wrong = f"format {record.v} is unknown to this version"
+    elif not (0 <= record.i < INT_END and 0 <= record.n < INT_END):
+        wrong = "a number is out of range"
+    elif not _SOURCE.fullmatch(record.src) or not _KIND.fullmatch(record.kind):
+        wrong = "source or kind is not a name"
+    elif not _NS.fullmatch(record.utc_ns) or not _NS.fullmatch(record.mono_ns):
+        wrong = "a time is not a decimal number"
+    elif not all(0 <= cause < record.i for cause in record.causes):
+        wrong = "a cause does not point backwards"
+    if wrong:
+        raise PeerError("not an audit entry", wrong)
+
+
+def _stand_in(data: dict[str, object]) -> dict[str, object]:
+    raw = _encode(data)
+    return {"oversize": True, "sha256": hashlib.sha256(raw).hexdigest(), "size": len(raw)}
+
+
+def _plain_mapping(data: Mapping[str, object], depth: int) -> dict[str, object]:
+    plain = {}
+    for key, value in data.items():
+        if not isinstance(key, str) or not key.isascii():
+            raise InvariantError(f"audit data has the key {key!r}: keys are ASCII strings")
+        plain[key] = _plain(value, key, depth + 1)
+    return plain
+
+
+def _plain(value: object, key: str, depth: int) -> object:
+    """`value` made of JSON's own types; `key` is the name it stands under."""
+    if isinstance(value, str):
+        return _text(value)
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, int):
+        if key.endswith("_ns"):
+            return str(int(value))
+        if not -INT_END < value < INT_END:
+            raise InvariantError(f"audit data {key!r} is an integer of 2^53 or more: pass it as a string")
+        return int(value)
+    if depth >= MAX_DEPTH:
+        raise InvariantError(f"audit data {key!r} is nested deeper than {MAX_DEPTH}")
+    if isinstance(value, Mapping):
+        return _plain_mapping(value, depth)
+    if isinstance(value, list | tuple):
+        return [_plain(item, key, depth + 1) for item in value]
+    raise InvariantError(f"audit data {key!r} is a {type(value).__name__}, which has no canonical form")
+
+
+def _text(value: str) -> str:
+    plain = str.__str__(value)
+    if plain.isascii():
+        return plain
+    return plain.encode("utf-8", "backslashreplace").decode("utf-8")

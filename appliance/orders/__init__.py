@@ -1,0 +1,1 @@
+"""Life-cycle, identity and reconciliation of our orders. Pure."""

@@ -1,0 +1,171 @@
+"""The whole flow, in the order in which it happens.
+
+    observation ─► fills of what the venue did meanwhile ─► marks ─► memory ─► loss limits
+                └► strategies ─► signal ─► validation ─► precedents ─► intent ─► GATE ─► log ─► venue
+
+Everything is called with `await` over ports; nothing here reads a clock, a file or a socket. One pipeline
+per core, driven by one task: an observation is finished before the next one begins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from msgspec import Struct
+
+from appliance.domain.describe import describe_signal
+from appliance.domain.errors import TransportError
+from appliance.domain.ids import InstrumentId, IntentId, SourceId
+from appliance.domain.intent import Intent, OrderType, Side
+from appliance.domain.mode import Mode, TripReason
+from appliance.domain.observation import Observation
+from appliance.domain.order import Fill
+from appliance.domain.signal import Direction, Signal
+from appliance.orders.desk import Desk
+from appliance.orders.sizing import entry_qty
+from appliance.portfolio.portfolio import Portfolio
+from appliance.ports import Clock, Memory, Scribe
+from appliance.risk.limits import Limits
+from appliance.safety.controller import SafetyController
+from appliance.safety.exits import ExitFlow
+from appliance.signals.strategy import Strategy
+from appliance.validation.recent import RecentPrices
+from appliance.validation.signals import SignalLimits, check_signal
+
+PRECEDENTS = 5
+
+
+class Stages(Struct, frozen=True, kw_only=True):
+    """The parts list of the flow; `runtime.build` makes it."""
+
+    portfolio: Portfolio
+    strategies: tuple[Strategy, ...]
+    recent: RecentPrices
+    signal_limits: SignalLimits
+    limits: Limits
+    memory: Memory
+    desk: Desk
+    exits: ExitFlow
+    safety: SafetyController
+    scribe: Scribe
+    clock: Clock
+
+
+class Pipeline:
+    """Drives the stages. `run` names the replay or session and is part of every intent's id."""
+
+    def __init__(self, stages: Stages, run: str) -> None:
+        self._s = stages
+        self._run = run
+        self._by_instrument: dict[InstrumentId, list[Strategy]] = {}
+        for strategy in stages.strategies:
+            self._by_instrument.setdefault(strategy.instrument, []).append(strategy)
+        self._drawdown_ppm: Mapping[SourceId, int] = {
+            source: limits.drawdown_ppm for source, limits in stages.limits.sources.items()
+        }
+
+    def warm_up(self, observation: Observation, fills: Sequence[tuple[SourceId, Fill]]) -> None:
+        """An observation from before the restart: the same state, and nothing is decided again.
+
+        fills: what had been executed by then, from the log, so that peaks and declines come out the same.
+        """
+        self.book(fills)
+        self._s.portfolio.mark(observation)
+        self._s.memory.remember(observation)
+        self._s.recent.note(observation)
+        for strategy in self._by_instrument.get(observation.instrument, ()):
+            strategy.on_observation(observation)
+
+    def book(self, fills: Sequence[tuple[SourceId, Fill]]) -> None:
+        """Fills that are in the log already."""
+        for source, fill in fills:
+            self._s.portfolio.apply_fill(fill, source)
+
+    async def on_observation(self, observation: Observation) -> None:
+        """One accepted observation, through to whatever it leads to."""
+        s = self._s
+        await s.desk.collect()
+        s.portfolio.mark(observation)
+        s.memory.remember(observation)
+        s.recent.note(observation)
+        self._check_losses(observation)
+        for strategy in self._by_instrument.get(observation.instrument, ()):
+            signal = strategy.on_observation(observation)
+            if signal is not None:
+                await self._on_signal(signal)
+        await self._work_down()
+
+    async def _on_signal(self, signal: Signal) -> None:
+        s = self._s
+        holding = s.portfolio.view(signal.instrument)
+        if holding is None:
+            return
+        data = describe_signal(signal, holding.instrument)
+        refusal = check_signal(signal, s.signal_limits, s.recent, s.clock.utc_ns())
+        if refusal is not None:
+            s.scribe.note("signal", data | {"refused": refusal.fault, "detail": refusal.detail})
+            return
+        data["precedents"] = await self._precedents(signal.instrument)
+        cause = s.scribe.note("signal", data).index
+        if signal.direction is Direction.CLOSE:
+            allocation = s.portfolio.sources.get(signal.strategy)
+            held = allocation.held(signal.instrument) if allocation is not None else 0
+            if held:
+                await s.exits.leave(signal.strategy, holding.instrument, held, "close")
+            return
+        await s.desk.place(self._entry(signal), causes=(cause,))
+        await s.desk.collect()
+
+    def _entry(self, signal: Signal) -> Intent:
+        """Everything the allocation still allows. A quantity of 0 is denied by the gate, and counted."""
+        portfolio = self._s.portfolio
+        holding = portfolio.holdings[signal.instrument]
+        source = self._s.limits.sources.get(signal.strategy)
+        free = source.allocation - portfolio.source_exposure(signal.strategy) if source is not None else 0
+        price = max(holding.ask, signal.reference_price)
+        return Intent(
+            id=IntentId(f"{self._run}/{signal.instrument}/{signal.event_ns}"),
+            source=signal.strategy,
+            instrument=signal.instrument,
+            created_ns=signal.event_ns,
+            side=Side.BUY,
+            qty=entry_qty(holding.instrument, price, free),
+            order_type=OrderType.MARKET,
+            stop_price=signal.stop_price,
+        )
+
+    async def _precedents(self, instrument: InstrumentId) -> list[dict[str, object]]:
+        """What resembled this, for the log: slow or broken memory delays a signal, it stops none."""
+        try:
+            found = await self._s.memory.find_similar_conditions(instrument, PRECEDENTS)
+        except TransportError:
+            return []
+        return [
+            {"observation": p.observation, "event_ns": str(p.event_ns), "distance": p.distance} for p in found
+        ]
+
+    def _check_losses(self, observation: Observation) -> None:
+        """SAFETY 1: the account's limit trips the box, an allocation's limit stops that strategy alone."""
+        s = self._s
+        account = s.limits.account
+        drawdown, loss = s.portfolio.over_limits(account.drawdown_ppm, account.daily_loss_ppm, observation)
+        if drawdown:
+            s.safety.trip(TripReason.DRAWDOWN, f"{s.portfolio.drawdown_ppm} ppm below the peak")
+        if loss:
+            s.safety.trip(TripReason.DAILY_LOSS, f"{s.portfolio.loss_today_ppm} ppm below the day's start")
+        for source in s.portfolio.sources_over(self._drawdown_ppm, observation):
+            fall = s.portfolio.sources[source].decline.drawdown_ppm
+            why = f"allocation fell {fall} ppm from its peak, allowed are {self._drawdown_ppm[source]} ppm"
+            s.portfolio.stop_source(source, why, observation.seen_ns)
+            s.scribe.note(
+                "strategy_stop", {"strategy": source, "why": why, "market_ns": str(observation.seen_ns)}
+            )
+
+    async def _work_down(self) -> None:
+        """A stopped strategy's exposure is worked down while the others go on; PAUSED holds positions."""
+        s = self._s
+        if s.safety.mode is not Mode.NORMAL:
+            return
+        for source, instrument, quantity in s.portfolio.held():
+            if s.portfolio.source_stopped(source) and abs(quantity) >= instrument.min_qty:
+                await s.exits.leave(source, instrument, quantity, "stopped")

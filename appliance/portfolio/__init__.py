@@ -1,0 +1,1 @@
+"""Positions, cash, P&L and drawdown from fills, exact to the last unit. Pure."""

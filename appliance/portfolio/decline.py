@@ -1,0 +1,71 @@
+"""How far below its peak, or below the day's first value, an equity is (RSK-05, RSK-09, U19, SAFETY 9)."""
+
+from __future__ import annotations
+
+from appliance.domain.money import PPM_ONE
+
+DAY_NS = 86_400_000_000_000
+CONFIRM_NS = 1_000_000_000
+
+
+def fall_ppm(reference: int, value: int) -> int:
+    """Fall from `reference` to `value` in ppm, rounded up so that a limit just passed counts; never negative.
+
+    A reference that is not positive has nothing left to fall from: any fall counts as whole.
+    """
+    if value >= reference:
+        return 0
+    if reference <= 0:
+        return PPM_ONE
+    return -(-(reference - value) * PPM_ONE // reference)
+
+
+class Decline:
+    """Peak and day start of one equity series. The day is UTC and advances with the market's clock."""
+
+    __slots__ = ("_day", "day_start", "drawdown_ppm", "loss_ppm", "peak", "value")
+
+    def __init__(self, value: int) -> None:
+        self._day = -1
+        self.value = value
+        self.peak = value
+        self.day_start = value
+        self.drawdown_ppm = 0
+        self.loss_ppm = 0
+
+    def observe(self, value: int, market_ns: int) -> None:
+        """Takes one value at one time."""
+        day = market_ns // DAY_NS
+        if day > self._day:
+            if self._day >= 0:
+                self.day_start = self.value
+            self._day = day
+        self.value = value
+        self.peak = max(self.peak, value)
+        self.drawdown_ppm = fall_ppm(self.peak, value)
+        self.loss_ppm = fall_ppm(self.day_start, value)
+
+
+class Confirmed:
+    """Turns "above the limit now" into "above it for good": a loss needs two observations ≥ 1 s apart.
+
+    One bad print cannot sell the book (SAFETY 9; CONTROLS 9, phantom halt). An observation that is made of
+    several prints already, such as a bar, confirms by itself.
+    """
+
+    __slots__ = ("_since_ns",)
+
+    def __init__(self) -> None:
+        self._since_ns = -1
+
+    def update(self, over: bool, market_ns: int, several_prints: bool) -> bool:
+        """True once the limit is passed and confirmed."""
+        if not over:
+            self._since_ns = -1
+            return False
+        if several_prints:
+            return True
+        if self._since_ns < 0:
+            self._since_ns = market_ns
+            return False
+        return market_ns - self._since_ns >= CONFIRM_NS

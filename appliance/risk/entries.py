@@ -1,0 +1,128 @@
+"""Controls on an order that increases exposure (CONTROLS 1–4, 8, 11, 12; RSK-02, 03, 06, 07).
+
+Each function returns None or (reason, the numbers that decided). Comparisons are cross-multiplied integers:
+no division, no rounding, and a limit is the last allowed value (C24).
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+from appliance.domain.instrument import Instrument
+from appliance.domain.intent import Intent, OrderType, Side
+from appliance.domain.money import PPM_ONE, format_scaled, round_down, round_up
+from appliance.domain.reasons import Reason
+from appliance.ports import AccountView, InstrumentView
+from appliance.risk.limits import AccountLimits, InstrumentLimits, SourceLimits
+
+Refusal: TypeAlias = tuple[Reason, str] | None
+
+
+def shape(intent: Intent, instrument: Instrument) -> Refusal:
+    """Fields fit the order type, steps fit the instrument."""
+    qty, price = intent.qty, intent.price
+    limit = intent.order_type is OrderType.LIMIT
+    if qty < 0 or limit is (price is None) or (price is not None and price <= 0):
+        return Reason.MALFORMED, f"{intent.order_type} qty {qty} price {price}"
+    if intent.order_type is OrderType.STOP and (intent.stop_price is None or intent.stop_price <= 0):
+        return Reason.MALFORMED, f"STOP without a trigger price, or not positive: {intent.stop_price}"
+    if price is not None and price % instrument.tick:
+        return Reason.TICK_SIZE, f"{_price(instrument, price)}, tick {_price(instrument, instrument.tick)}"
+    if qty % instrument.lot:
+        return Reason.LOT_SIZE, f"{_qty(instrument, qty)}, lot {_qty(instrument, instrument.lot)}"
+    return None
+
+
+def size(intent: Intent, instrument: Instrument, limits: InstrumentLimits, reference: int) -> Refusal:
+    """Smallest and largest quantity and value; value at the worse of limit and reference price."""
+    qty = intent.qty
+    if qty < instrument.min_qty:
+        return Reason.QTY_TOO_SMALL, f"{_qty(instrument, qty)} < {_qty(instrument, instrument.min_qty)}"
+    largest = min(limits.max_order_qty, instrument.max_qty)
+    if qty > largest:
+        return Reason.QTY_TOO_LARGE, f"{_qty(instrument, qty)} > {_qty(instrument, largest)}"
+    value = qty * dearest(intent, reference) * instrument.amount_factor
+    if value > limits.max_order_value:
+        return Reason.VALUE_TOO_LARGE, f"{_money(value)} > {_money(limits.max_order_value)}"
+    if value < instrument.min_value:
+        return Reason.VALUE_TOO_SMALL, f"{_money(value)} < {_money(instrument.min_value)}"
+    return None
+
+
+def dearest(intent: Intent, reference: int) -> int:
+    """The highest price this order can be expected to fill at: limit, trigger or reference."""
+    trigger = intent.stop_price if intent.order_type is OrderType.STOP else None
+    return max(reference, intent.price or 0, trigger or 0)
+
+
+def collar(intent: Intent, instrument: Instrument, limits: InstrumentLimits, reference: int) -> Refusal:
+    """|price − reference| ≤ collar × reference."""
+    price = intent.price
+    if price is None or abs(price - reference) * PPM_ONE <= limits.collar_ppm * reference:
+        return None
+    band = f"{_price(instrument, reference)} ± {limits.collar_ppm} ppm"
+    return Reason.PRICE_COLLAR, f"{_price(instrument, price)} outside {band}"
+
+
+def stop(
+    intent: Intent, instrument: Instrument, limits: InstrumentLimits, source: SourceLimits, reference: int
+) -> tuple[int, bool] | tuple[Reason, str]:
+    """The protective stop to attach and whether it is the source's configured one; or a refusal.
+
+    The stop lies below the entry of a buy and above that of a sell, on a tick, within the largest distance.
+    """
+    triggered = intent.order_type is OrderType.STOP
+    given = None if triggered else intent.stop_price
+    entry = (intent.stop_price if triggered else intent.price) or reference
+    buying = intent.side is Side.BUY
+    if given is None:
+        if source.default_stop_ppm is None:
+            return Reason.STOP_MISSING, "no stop given and no default_stop configured"
+        distance = entry * source.default_stop_ppm // PPM_ONE
+        raw = entry - distance if buying else entry + distance
+        price = round_up(raw, instrument.tick) if buying else round_down(raw, instrument.tick)
+    else:
+        price = given
+        if price % instrument.tick:
+            return Reason.TICK_SIZE, f"stop {_price(instrument, price)}"
+    if price <= 0 or (price >= entry if buying else price <= entry):
+        return Reason.STOP_SIDE, f"stop {_price(instrument, price)}, entry {_price(instrument, entry)}"
+    if abs(entry - price) * PPM_ONE > limits.max_stop_ppm * entry:
+        return Reason.STOP_DISTANCE, f"stop {_price(instrument, price)}, entry {_price(instrument, entry)}"
+    return price, given is None
+
+
+def position_cap(
+    intent: Intent, view: InstrumentView, account: AccountView, limits: AccountLimits, reference: int
+) -> Refusal:
+    """Worst case: this order and every working order of its side fill (CONTROLS 8; not netted)."""
+    if intent.side is Side.BUY:
+        worst = view.position + view.working_buy + intent.qty
+    else:
+        worst = view.working_sell + intent.qty - view.position
+    value = worst * dearest(intent, reference) * view.instrument.amount_factor
+    if value * PPM_ONE <= limits.position_cap_ppm * account.equity:
+        return None
+    return Reason.POSITION_CAP, f"{_money(value)} > {limits.position_cap_ppm} ppm of the portfolio"
+
+
+def allocation(
+    intent: Intent, view: InstrumentView, exposure: int, source: SourceLimits, reference: int
+) -> Refusal:
+    """Cost of what the source holds, has working and asks for."""
+    value = intent.qty * dearest(intent, reference) * view.instrument.amount_factor
+    if exposure + value <= source.allocation:
+        return None
+    return Reason.ALLOCATION, f"{_money(exposure)} + {_money(value)} > {_money(source.allocation)}"
+
+
+def _price(instrument: Instrument, price: int) -> str:
+    return format_scaled(price, instrument.price_exp)
+
+
+def _qty(instrument: Instrument, qty: int) -> str:
+    return format_scaled(qty, instrument.qty_exp)
+
+
+def _money(amount: int) -> str:
+    return format_scaled(amount // 10**8, 2)

@@ -1,0 +1,271 @@
+"""The gate: the only place that constructs `Approved` (ARCHITECTURE, The door).
+
+Starts shut, has no bypass, and treats a missing input as a denial with its own reason code. Stop
+conditions come before everything else; the matrix of SAFETY 2 says what each does to which class.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container
+from typing import Protocol
+
+from appliance.domain.ids import OrderId, derive_order_id
+from appliance.domain.intent import Action, Intent, OrderType
+from appliance.domain.mode import Mode
+from appliance.domain.money import Price
+from appliance.domain.reasons import Reason
+from appliance.domain.verdict import Approved, Denied, Flag, OrderClass, Verdict
+from appliance.ports import AccountView, Clock, InstrumentView
+from appliance.risk import entries
+from appliance.risk.classify import classify
+from appliance.risk.exits import shape_exit
+from appliance.risk.limits import InstrumentLimits, Limits, SourceLimits
+from appliance.risk.matrix import MATRIX, Cell
+from appliance.safety.holds import Holds
+from appliance.safety.latch import CoreLatch
+
+APPROVAL_NS = 250_000_000
+
+_MODE_REASON: dict[Mode, Reason] = {
+    Mode.PAUSED: Reason.MODE_PAUSED,
+    Mode.REDUCED: Reason.MODE_REDUCED,
+    Mode.EMERGENCY: Reason.MODE_EMERGENCY,
+}
+
+
+class ModeSource(Protocol):
+    """Whoever owns the mode."""
+
+    @property
+    def mode(self) -> Mode:
+        """The mode now."""
+        ...
+
+
+class Gate:
+    """One gate per core. Collaborators are read on every check; nothing is cached between two orders.
+
+    account_name: the venue account order ids belong to.  seen: every order id ever recorded.
+    """
+
+    def __init__(
+        self,
+        limits: Limits,
+        account: AccountView,
+        latch: CoreLatch,
+        holds: Holds,
+        modes: ModeSource,
+        seen: Container[OrderId],
+        clock: Clock,
+        account_name: str,
+    ) -> None:
+        self._limits = limits
+        self._account = account
+        self._latch = latch
+        self._holds = holds
+        self._modes = modes
+        self._seen = seen
+        self._clock = clock
+        self._account_name = account_name
+
+    def check(self, intent: Intent) -> Verdict:
+        """Approved or Denied; never raises for anything a source can ask."""
+        now_ns = self._clock.mono_ns()
+        view = self._account.view(intent.instrument)
+        order_class = classify(intent, view)
+        shut, epoch = self._latch.look(now_ns)
+        if order_class is OrderClass.CANCEL:
+            return self._cancel(intent, epoch, now_ns)
+        if view is None:
+            return _denied(intent, order_class, Reason.UNKNOWN_INSTRUMENT, intent.instrument)
+        order_id = derive_order_id(self._account_name, intent.source, intent.id, intent.attempt)
+        if order_id in self._seen:
+            return _denied(intent, order_class, Reason.DUPLICATE_ID, order_id)
+        market_ns = self._clock.utc_ns()
+        if order_class is OrderClass.INCREASE:
+            return self._increase(intent, view, order_id, shut, epoch, now_ns, market_ns)
+        if order_class is OrderClass.PROTECTIVE:
+            return self._protective(intent, view, order_id, epoch, now_ns)
+        return self._reduce(intent, view, order_id, epoch, now_ns, market_ns)
+
+    def _increase(
+        self,
+        intent: Intent,
+        view: InstrumentView,
+        order_id: OrderId,
+        shut: Reason | None,
+        epoch: int,
+        now_ns: int,
+        market_ns: int,
+    ) -> Verdict:
+        limits = self._limits.instruments.get(intent.instrument)
+        source = self._limits.sources.get(intent.source)
+        standing = shut or self._standing(intent, view, limits, source, market_ns)
+        if standing is not None and MATRIX[standing][OrderClass.INCREASE] is Cell.DENY:
+            return _denied(intent, OrderClass.INCREASE, standing, self._why(standing, intent))
+        if limits is None or source is None:  # the matrix denies NO_LIMIT; this keeps that provable
+            return _denied(intent, OrderClass.INCREASE, Reason.NO_LIMIT, intent.instrument)
+        reference = view.ask if intent.side.sign > 0 else view.bid
+        refusal = (
+            entries.shape(intent, view.instrument)
+            or entries.size(intent, view.instrument, limits, reference)
+            or entries.collar(intent, view.instrument, limits, reference)
+            or entries.position_cap(intent, view, self._account, self._limits.account, reference)
+            or entries.allocation(
+                intent, view, self._account.source_exposure(intent.source), source, reference
+            )
+        )
+        if refusal is not None:
+            return _denied(intent, OrderClass.INCREASE, *refusal)
+        stop, second = entries.stop(intent, view.instrument, limits, source, reference)
+        if isinstance(stop, Reason):
+            return _denied(intent, OrderClass.INCREASE, stop, str(second))
+        return self._approve(
+            intent,
+            order_id,
+            OrderClass.INCREASE,
+            epoch,
+            now_ns,
+            attached=Price(stop),
+            flags=Flag.STOP_ATTACHED if second else Flag.NONE,
+        )
+
+    def _standing(
+        self,
+        intent: Intent,
+        view: InstrumentView,
+        limits: InstrumentLimits | None,
+        source: SourceLimits | None,
+        market_ns: int,
+    ) -> Reason | None:
+        """The first condition that stands, in the order of the matrix; None if there is none."""
+        account, bounds = self._account, self._limits.account
+        mode = self._modes.mode
+        if mode is not Mode.NORMAL:
+            return _MODE_REASON[mode]
+        if self._holds.blocking(intent.instrument) is not None:
+            return Reason.HOLD
+        if account.source_stopped(intent.source):
+            return Reason.STRATEGY_STOPPED
+        if account.loss_today_ppm > bounds.daily_loss_ppm:
+            return Reason.DAILY_LOSS
+        if account.drawdown_ppm > bounds.drawdown_ppm:
+            return Reason.DRAWDOWN
+        if not account.equity_ns or account.equity <= 0:
+            return Reason.EQUITY_MISSING
+        if market_ns - account.equity_ns > bounds.max_equity_age_ns:
+            return Reason.EQUITY_STALE
+        if source is None or limits is None:
+            return Reason.NO_LIMIT
+        if intent.instrument not in source.instruments or (intent.side.sign < 0 and not source.allow_short):
+            return Reason.NOT_ALLOWED
+        return _price_condition(view, limits, market_ns)
+
+    def _reduce(
+        self,
+        intent: Intent,
+        view: InstrumentView,
+        order_id: OrderId,
+        epoch: int,
+        now_ns: int,
+        market_ns: int,
+    ) -> Verdict:
+        if intent.price is not None and intent.price <= 0:
+            return _denied(intent, OrderClass.REDUCE, Reason.MALFORMED, f"price {intent.price}")
+        limits = self._limits.instruments.get(intent.instrument)
+        condition = _price_condition(view, limits, market_ns)
+        how = Cell.PASS if condition is None else MATRIX[condition][OrderClass.REDUCE]
+        shaped = shape_exit(intent, view, limits, self._limits.account, how, market_ns - view.price_ns)
+        return self._approve(
+            intent,
+            order_id,
+            OrderClass.REDUCE,
+            epoch,
+            now_ns,
+            qty=shaped.qty,
+            order_type=shaped.order_type,
+            price=shaped.price,
+            flags=shaped.flags,
+        )
+
+    def _protective(
+        self, intent: Intent, view: InstrumentView, order_id: OrderId, epoch: int, now_ns: int
+    ) -> Verdict:
+        trigger = intent.stop_price
+        if trigger is None or trigger <= 0:
+            return _denied(intent, OrderClass.PROTECTIVE, Reason.MALFORMED, f"trigger {trigger}")
+        tick = view.instrument.tick
+        off_tick = trigger % tick
+        return self._approve(
+            intent,
+            order_id,
+            OrderClass.PROTECTIVE,
+            epoch,
+            now_ns,
+            stop_price=Price(max(tick, trigger - off_tick)),
+            flags=Flag.ROUNDED if off_tick else Flag.NONE,
+        )
+
+    def _cancel(self, intent: Intent, epoch: int, now_ns: int) -> Verdict:
+        if intent.target is None:
+            return _denied(intent, OrderClass.CANCEL, Reason.MALFORMED, "CANCEL without a target")
+        return self._approve(intent, intent.target, OrderClass.CANCEL, epoch, now_ns)
+
+    def _approve(
+        self,
+        intent: Intent,
+        order_id: OrderId,
+        order_class: OrderClass,
+        epoch: int,
+        now_ns: int,
+        *,
+        qty: int | None = None,
+        order_type: OrderType | None = None,
+        price: Price | None = None,
+        stop_price: Price | None = None,
+        attached: Price | None = None,
+        flags: Flag = Flag.NONE,
+    ) -> Approved:
+        exit_order = order_class is OrderClass.REDUCE
+        return Approved(
+            order_id=order_id,
+            intent_id=intent.id,
+            source=intent.source,
+            instrument=intent.instrument,
+            action=Action.CANCEL if order_class is OrderClass.CANCEL else Action.NEW,
+            order_class=order_class,
+            side=intent.side,
+            qty=intent.qty if qty is None else type(intent.qty)(qty),
+            order_type=order_type or intent.order_type,
+            price=price if exit_order else intent.price,
+            stop_price=stop_price if stop_price is not None else _trigger(intent),
+            attached_stop=attached,
+            time_in_force=intent.time_in_force,
+            reduce_only=order_class in (OrderClass.REDUCE, OrderClass.PROTECTIVE),
+            protects=intent.protects,
+            latch_epoch=epoch,
+            deadline_ns=now_ns + APPROVAL_NS,
+            flags=flags,
+        )
+
+    def _why(self, reason: Reason, intent: Intent) -> str:
+        if reason is Reason.HOLD:
+            hold = self._holds.blocking(intent.instrument)
+            return f"{hold.cause} on {hold.scope}" if hold is not None else ""
+        return intent.instrument if reason in (Reason.NO_LIMIT, Reason.NOT_ALLOWED) else ""
+
+
+def _trigger(intent: Intent) -> Price | None:
+    return intent.stop_price if intent.order_type is OrderType.STOP else None
+
+
+def _price_condition(view: InstrumentView, limits: InstrumentLimits | None, market_ns: int) -> Reason | None:
+    if view.price_ns == 0 or view.bid <= 0 or view.ask <= 0 or view.last <= 0:
+        return Reason.PRICE_MISSING
+    if limits is not None and market_ns - view.price_ns > limits.max_price_age_ns:
+        return Reason.PRICE_STALE
+    return None
+
+
+def _denied(intent: Intent, order_class: OrderClass, reason: Reason, detail: str) -> Denied:
+    return Denied(intent.id, intent.source, intent.instrument, order_class, reason, detail)

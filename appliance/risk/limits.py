@@ -1,0 +1,59 @@
+"""Limits as configured, frozen. No limit has a default: what is not configured denies (CONVENTIONS)."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from appliance.domain.ids import InstrumentId, SourceId
+from appliance.domain.money import Amount, Ppm, Qty
+
+
+class AccountLimits(Struct, frozen=True, kw_only=True):
+    """Box-wide limits; each is the last allowed value (C24).
+
+    position_cap_ppm: value of one instrument's position with all working orders, of portfolio value.
+    daily_loss_ppm: of the day's first equity.  drawdown_ppm: below the peak.
+    max_equity_age_ns: older than this, portfolio value is unknown to new exposure (SAFETY 9).
+    market_fallback_ns: without a good price for longer, an exit becomes the venue's market order.
+    """
+
+    position_cap_ppm: Ppm
+    daily_loss_ppm: Ppm
+    drawdown_ppm: Ppm
+    max_equity_age_ns: int
+    market_fallback_ns: int
+
+
+class InstrumentLimits(Struct, frozen=True, kw_only=True):
+    """Order limits of one instrument.
+
+    collar_ppm: distance of a limit price from the reference price.  max_stop_ppm: distance of a stop.
+    """
+
+    max_order_qty: Qty
+    max_order_value: Amount
+    collar_ppm: Ppm
+    max_stop_ppm: Ppm
+    max_price_age_ns: int
+
+
+class SourceLimits(Struct, frozen=True, kw_only=True):
+    """What one bot or strategy may do.
+
+    allocation: cost of its positions and working entries.  drawdown_ppm: of its allocation's peak.
+    default_stop_ppm: distance of the stop attached to an order without one; None denies such orders.
+    """
+
+    instruments: frozenset[InstrumentId]
+    allocation: Amount
+    drawdown_ppm: Ppm
+    default_stop_ppm: Ppm | None
+    allow_short: bool = False
+
+
+class Limits(Struct, frozen=True, kw_only=True):
+    """Everything the gate compares with."""
+
+    account: AccountLimits
+    instruments: dict[InstrumentId, InstrumentLimits]
+    sources: dict[SourceId, SourceLimits]

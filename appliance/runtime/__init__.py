@@ -1,0 +1,1 @@
+"""The composition root: configuration, parts list, supervision, command line. Nobody imports it."""

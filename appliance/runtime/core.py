@@ -1,0 +1,228 @@
+"""One core: the deadly loops in one TaskGroup, the others beside them, and a clean stop (SAFETY 3).
+
+Gate, orders, audit and guard link are deadly: a loop of them that ends, even without an error, ends the
+process, and systemd or the supervisor restarts it into the tested start path. Page, upstream and memory
+degrade: they say what is wrong and the core goes on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+from msgspec import Struct
+
+from appliance import __version__
+from appliance.domain.errors import InterlockError, InvariantError, StoreError
+from appliance.domain.mode import Mode, TripReason
+from appliance.domain.status import Status
+from appliance.runtime.build import Options, Parts, build
+from appliance.runtime.config import Config
+from appliance.runtime.logs import Log
+from appliance.runtime.notify import SystemdNotifier
+from appliance.runtime.paths import Paths
+from appliance.runtime.picture import Picture
+from appliance.runtime.session import feed_identity
+from appliance.runtime.tally import Tally
+from appliance.web import server
+
+LOOK_S = 0.010
+NOTIFY_S = 0.5
+
+
+class Hooks(Struct, frozen=True):
+    """What whoever started the core wants to hear. progress: called twice a second with the picture."""
+
+    ready: Callable[[int], None]
+    progress: Callable[[Status], None]
+    stop_when_finished: bool
+
+
+class _StopError(Exception):
+    """Ends the TaskGroup on purpose."""
+
+
+async def run_core(
+    config: Config, paths: Paths, base: Path, options: Options, log: Log, stop: asyncio.Event, hooks: Hooks
+) -> None:
+    """Runs until `stop` is set, the replay is finished (if asked to end there), or something deadly happens.
+
+    Raises the InterlockError that ended it.
+    """
+    notifier = SystemdNotifier()
+    async with AsyncExitStack() as stack:
+        parts = await build(stack, config, paths, base, options, Tally())
+        core = _Core(parts, notifier, log, hooks, stop)
+        core.note_start(options)
+        try:
+            await core.run()
+        except* _StopError:
+            pass
+        except* InterlockError as group:
+            error = _worst(group)
+            core.trip_for(error)
+            raise error from group
+        except* Exception as group:
+            core.trip_for(InvariantError(f"a bug: {group.exceptions[0]!r}"))
+            raise
+        finally:
+            await core.finish()
+
+
+class _Core:
+    def __init__(
+        self, parts: Parts, notifier: SystemdNotifier, log: Log, hooks: Hooks, stop: asyncio.Event
+    ) -> None:
+        self._parts = parts
+        self._notifier = notifier
+        self._log = log
+        self._hooks = hooks
+        self._stop = stop
+        self._picture = Picture(parts)
+        self._parts.watch.degraded = self._picture.degraded
+        self._parts.log.on_signed = lambda _head: parts.upstream.notify()
+        self._parts.upstream.on_change = lambda state: self._upstream_changed(state.alarm)
+
+    def note_start(self, options: Options) -> None:
+        """Start, configuration and run are the first entries of every process."""
+        parts, session = self._parts, self._parts.session
+        parts.scribe.note("start", {"version": __version__, "pid_ns": str(time.monotonic_ns())})
+        limits = {f"{line.scope} {line.name}": line.value for line in self._picture.current().limits}
+        parts.scribe.note("config", {"sealed": False, "limits": limits})
+        if session.resumed:
+            data: dict[str, object] = {"run": session.run, "orders": len(session.restored.orders)}
+            parts.scribe.note("reconcile", data | {"fills": len(session.restored.fills)})
+        else:
+            parts.scribe.note(
+                "run_start",
+                {
+                    "run": session.run,
+                    "account": session.account,
+                    "feed": feed_identity(parts.config),
+                    "unattended": options.unattended,
+                },
+            )
+
+    async def run(self) -> None:
+        """The TaskGroup."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(_deadly("safety loop", self._parts.watch.run()))
+            group.create_task(_deadly("audit log", self._watch_log()))
+            group.create_task(self._feed())
+            group.create_task(self._shown())
+            group.create_task(self._heartbeats())
+            group.create_task(self._told())
+            group.create_task(self._degrades("upstream", self._parts.upstream.run()))
+            group.create_task(self._degrades("status page", self._serve()))
+            group.create_task(self._stopped())
+
+    def trip_for(self, error: InterlockError) -> None:
+        """A bug shuts the gate before the process ends; the guard adopts and keeps it."""
+        if isinstance(error, InvariantError):
+            self._parts.safety.trip(TripReason.INVARIANT, error.what)
+
+    async def finish(self) -> None:
+        """A stop while tripped first sees the cancels through (SAFETY 3); then the log is closed."""
+        self._notifier.tell("STOPPING=1")
+        parts = self._parts
+        if parts.safety.mode is not Mode.NORMAL and parts.watch.caught_up and parts.log.failure is None:
+            for _ in range(3):
+                parts.watch.round()
+                await parts.watch.work_once()
+        if parts.log.failure is None:
+            parts.scribe.note("stop", {"mode": parts.safety.mode.name})
+
+    async def _watch_log(self) -> None:
+        failure = await self._parts.log.failed()
+        self._parts.safety.trip(TripReason.AUDIT_STORE, failure.what)
+        for _ in range(20):  # new exposure is shut out; what works is cancelled before the process ends
+            self._parts.watch.round()
+            await self._parts.watch.work_once()
+            await asyncio.sleep(0.05)
+        raise StoreError(failure.what, failure.why, failure.do)
+
+    async def _feed(self) -> None:
+        parts = self._parts
+        await parts.feed.run()
+        data = {"run": parts.session.run, "observations": parts.feed.number}
+        await parts.scribe.note("run_end", data | {"mode": parts.safety.mode.name}).durable()
+        self._log.info("feed", "finished", observations=parts.feed.number)
+        if self._hooks.stop_when_finished:
+            raise _StopError
+
+    async def _stopped(self) -> None:
+        await self._stop.wait()
+        raise _StopError
+
+    async def _shown(self) -> None:
+        while True:
+            self._picture.look()
+            await asyncio.sleep(LOOK_S)
+
+    async def _heartbeats(self) -> None:
+        every_s = self._parts.config.audit.heartbeat / 1e9
+        while True:
+            await asyncio.sleep(every_s)
+            progress, mode = self._parts.feed.progress(), self._parts.safety.mode.name
+            data = {"market_ns": progress.market_ns, "done": progress.done, "mode": mode}
+            self._parts.scribe.note("heartbeat", data)
+
+    async def _told(self) -> None:
+        while True:
+            picture = self._picture.current()
+            self._hooks.progress(picture)
+            self._notifier.feed(self._parts.watch.rounds)
+            self._notifier.tell(f"STATUS={picture.mode} {picture.progress.done}/{picture.progress.total}")
+            await asyncio.sleep(NOTIFY_S)
+
+    async def _serve(self) -> None:
+        web = self._parts.config.web
+        await server.run(
+            self._picture, allowed_hosts=web.hosts, host=web.host, port=web.port, ready=self._ready
+        )
+
+    def _ready(self, port: int) -> None:
+        self._notifier.tell("READY=1")
+        self._hooks.ready(port)
+
+    async def _degrades(self, name: str, loop: Coroutine[Any, Any, None]) -> None:
+        """A loop whose end is said and survived; only what the user must mend at once ends the core."""
+        try:
+            await loop
+        except InterlockError as error:
+            if error.exit_code in (75, 77, 78):
+                raise
+            self._log.error(name, "ended", why=error.sentence())
+        except Exception as error:  # noqa: BLE001 - web and upstream must not take the gate down with them
+            self._log.error(name, "failed", why=f"{type(error).__name__}: {error}")
+
+    def _upstream_changed(self, alarm: str) -> None:
+        if alarm:
+            self._log.error("upstream", "alarm", why=alarm)
+            self._parts.scribe.note("upstream", {"alarm": alarm})
+
+
+async def _deadly(name: str, loop: Coroutine[Any, Any, None]) -> None:
+    """A TaskGroup ignores a loop that returns; for these it is as fatal as raising (STYLE habit 12)."""
+    await loop
+    raise InvariantError(f"the {name} ended although nobody stopped it")
+
+
+def _worst(group: BaseExceptionGroup[InterlockError]) -> InterlockError:
+    """The error whose exit code says most: configuration before store before invariant."""
+    found: list[InterlockError] = []
+
+    def gather(part: BaseExceptionGroup[InterlockError]) -> None:
+        for error in part.exceptions:
+            if isinstance(error, BaseExceptionGroup):
+                gather(error)
+            else:
+                found.append(error)
+
+    gather(group)
+    order = (78, 77, 75, 74, 69, 70)
+    return min(found, key=lambda error: order.index(error.exit_code) if error.exit_code in order else 9)

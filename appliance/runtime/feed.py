@@ -1,0 +1,153 @@
+"""Drives the pipeline from a replay: data checks, the paper market, pacing, and standing still after a trip.
+
+A trip stops the replay clock (SAFETY 6): the last prices then stand at the paper venue, so that what has to
+be cancelled and sold can be. `unattended` goes on with the gate shut and counts what is denied.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+
+from appliance.domain.ids import InstrumentId, SourceId
+from appliance.domain.mode import HoldCause, Mode
+from appliance.domain.observation import Observation
+from appliance.domain.order import Fill
+from appliance.domain.status import Progress
+from appliance.market.pace import Pacer
+from appliance.market.quality import DataQuality
+from appliance.market.replay import ProgressMeter, Replay
+from appliance.pipeline import Pipeline
+from appliance.ports import PaperMarket, Scribe
+from appliance.runtime.clock import ReplayClock
+from appliance.safety.controller import SafetyController
+from appliance.safety.holds import instrument_scope
+
+YIELD_EVERY = 16
+STILL_S = 0.05
+LONGEST_NAP_S = 0.25
+
+
+class ReplayFeed:
+    """One run. cursor: number of the last market step the venue has; what is older is warm-up.
+
+    fills: of this run, from the log, in the order of their events.  unattended: a trip does not stop the
+    clock.  wait_for_arm: not even an unattended run begins before somebody has armed once.
+    """
+
+    def __init__(
+        self,
+        replay: Replay,
+        pacer: Pacer,
+        label: str,
+        quality: DataQuality,
+        pipeline: Pipeline,
+        market: PaperMarket,
+        safety: SafetyController,
+        scribe: Scribe,
+        clock: ReplayClock,
+        instruments: Sequence[InstrumentId],
+        *,
+        cursor: int,
+        fills: Sequence[tuple[SourceId, Fill]],
+        unattended: bool,
+        wait_for_arm: bool,
+    ) -> None:
+        self._replay = replay
+        self._pacer = pacer
+        self._meter = ProgressMeter(label, replay, pacer)
+        self.quality = quality
+        self._pipeline = pipeline
+        self._market = market
+        self._safety = safety
+        self._scribe = scribe
+        self._clock = clock
+        self._instruments = tuple(instruments)
+        self._cursor = cursor
+        self._fills = list(fills)
+        self._unattended = unattended
+        self._wait_for_arm = wait_for_arm
+        self.on_caught_up: Callable[[], None] = lambda: None
+        self._held: set[InstrumentId] = set()
+        self.number = 0
+        self.caught_up = False
+        self.finished = False
+
+    def progress(self) -> Progress:
+        """For the terminal and the page."""
+        return self._meter.read(self._clock.mono_ns())
+
+    async def run(self) -> None:
+        """Returns when the last observation is through. Raises PeerError for a file that cannot be used."""
+        for count, step in enumerate(self._replay, 1):
+            if self.caught_up:
+                await self._wait_until_due(step.observation)
+            verdict = self.quality.check(step.observation)
+            self._sync_holds(step.observation.seen_ns)
+            for observation in verdict.deliver:
+                await self._deliver(observation)
+            if count % YIELD_EVERY == 0:
+                await asyncio.sleep(0)
+        self._catch_up()
+        self.finished = True
+
+    async def _deliver(self, observation: Observation) -> None:
+        self._clock.advance(observation.seen_ns)
+        self.number += 1
+        if self.number < self._cursor:
+            self._pipeline.warm_up(observation, self._fills_until(observation.seen_ns))
+            return
+        if not self.caught_up:
+            self._catch_up()
+            await self._wait_until_due(observation)
+        await self._market.step(observation, self.number)
+        await self._pipeline.on_observation(observation)
+
+    def _catch_up(self) -> None:
+        """The rest of the fills are from the step that was interrupted."""
+        if not self.caught_up:
+            self._pipeline.book(self._fills)
+            self._fills = []
+            self.caught_up = True
+            self.on_caught_up()
+
+    def _fills_until(self, seen_ns: int) -> list[tuple[SourceId, Fill]]:
+        count = bisect_right(self._fills, seen_ns, key=lambda each: each[1].event_ns)
+        due, self._fills = self._fills[:count], self._fills[count:]
+        return due
+
+    async def _wait_until_due(self, observation: Observation) -> None:
+        while True:
+            if self._safety.mode is Mode.NORMAL:
+                self._wait_for_arm = False
+            elif self._wait_for_arm or not self._unattended:
+                self._pacer.stop(self._clock.mono_ns())
+                await self._stand_still()
+                continue
+            self._pacer.resume(self._clock.mono_ns())
+            wait_ns = self._pacer.wait_ns(observation.seen_ns, self._clock.mono_ns())
+            if not wait_ns:
+                return
+            await asyncio.sleep(min(wait_ns / 1e9, LONGEST_NAP_S))
+
+    async def _stand_still(self) -> None:
+        if self._safety.mode in (Mode.EMERGENCY, Mode.REDUCED):
+            await self._market.stand_still(self._instruments)
+        await asyncio.sleep(STILL_S)
+
+    def _sync_holds(self, now_ns: int) -> None:
+        standing = {}
+        for hold in self.quality.holds(now_ns):
+            standing[InstrumentId(hold.scope.partition(":")[2])] = hold
+        for symbol in self._held - standing.keys():
+            self._safety.holds.end(HoldCause.STALE_DATA, instrument_scope(symbol))
+            if self.caught_up:
+                data = {"cause": HoldCause.STALE_DATA, "scope": instrument_scope(symbol)}
+                self._scribe.note("hold_end", data)
+        for hold in standing.values():
+            began = self._safety.holds.begin(hold.cause, hold.scope, hold.since_ns, hold.detail)
+            if began and self.caught_up:
+                told = {"cause": hold.cause, "scope": hold.scope, "detail": hold.detail}
+                self._scribe.note("hold", told)
+        self._held = set(standing)

@@ -1,0 +1,173 @@
+"""The core's end of the interlock pages: the only module that knows `hardware.pages`.
+
+Maps the guard's page read-only and owns the core's. The page's inode is looked at every 100 ms: after a
+replaced file the old mapping would show a guard that is no longer there.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+from appliance.domain.errors import PeerMissingError
+from appliance.domain.mode import Mode, TripReason
+from appliance.ports import GuardStatus, PageReading
+from hardware import pages
+from hardware.pages import ArmOutcome, BoardKind, CoreWord, GuardFlag, GuardWord
+
+REMAP_NS = 100_000_000
+PATTERNS = ("off", "pulse", "slow", "fast", "double", "steady")
+"""Names of the guard's light patterns, in their numbers' order (tests/rules compares)."""
+
+_ABSENT = PageReading(False, 0, 0, 0, 0, 0)
+
+# Plain numbers: the gate reads these words on every order, and an enum member costs as much as the word.
+_STATE, _ARMED, _COMPLEMENT = int(GuardWord.STATE), int(GuardWord.ARMED), int(GuardWord.COMPLEMENT)
+_BEAT, _REASON = int(GuardWord.HEARTBEAT_NS), int(GuardWord.REASON)
+
+
+class PageLink:
+    """Implements ports.GuardLink on the two files in `runtime`. PeerMissingError if they are absent."""
+
+    def __init__(self, runtime: Path) -> None:
+        self._guard_path = runtime / pages.GUARD_PAGE
+        self._boot = pages.boot_id()
+        try:
+            self._core = pages.PageFile(runtime / pages.CORE_PAGE, writable=True)
+        except OSError as error:
+            raise PeerMissingError("the interlock pages are not there", str(error), "interlock up") from error
+        self._own = self._core.words
+        pages.start_page(self._own, pages.CORE_LAYOUT, self._boot)
+        self._own[CoreWord.PERMIT] = 0
+        self._own[CoreWord.PID] = os.getpid()
+        self._guard: pages.PageFile | None = None
+        self._words: memoryview[int] | None = None
+        self._looked_ns = 0
+        self.remap()
+
+    def remap(self) -> None:
+        """Looks at the path again; call it on the 100 ms tick."""
+        self._looked_ns = time.monotonic_ns()
+        if self._guard is not None and not self._guard.still_the_file():
+            self._guard, self._words = None, None
+        if self._guard is None:
+            try:
+                self._guard = pages.PageFile(self._guard_path, writable=False)
+            except OSError:
+                return
+        current = pages.is_current(self._guard.words, pages.GUARD_LAYOUT, self._boot)
+        self._words = self._guard.words if current else None
+
+    def read(self) -> PageReading:
+        """STATE is read last: a trip between two reads shows as shut."""
+        words = self._words
+        if words is None:
+            return _ABSENT
+        armed, complement = words[_ARMED], words[_COMPLEMENT]
+        return PageReading(True, words[_STATE], armed, complement, words[_BEAT], words[_REASON])
+
+    def status(self) -> GuardStatus:
+        """Arm presses are read before the page: the guard writes them after it has armed."""
+        if time.monotonic_ns() - self._looked_ns >= REMAP_NS:
+            self.remap()
+        words = self._words
+        if words is None:
+            return _NO_GUARD
+        presses, outcome = words[GuardWord.ARM_PRESSES], words[GuardWord.ARM_OUTCOME]
+        later = words[GuardWord.LATER]
+        lamps = (words[GuardWord.LAMP_GREEN], words[GuardWord.LAMP_YELLOW], words[GuardWord.LAMP_RED])
+        return GuardStatus(
+            page=self.read(),
+            generation=words[GuardWord.GENERATION],
+            last=words[GuardWord.LAST],
+            later=frozenset(reason for reason in TripReason if later >> reason & 1),
+            stored=words[GuardWord.STORED],
+            liquidate=words[GuardWord.LIQUIDATE],
+            arm_presses=presses,
+            arm_outcome=ArmOutcome(outcome).name if outcome in set(ArmOutcome) else "NONE",
+            simulated=words[GuardWord.BOARD] != BoardKind.GPIOZERO,
+            realtime=bool(words[GuardWord.FLAGS] & GuardFlag.REALTIME),
+            lamps=tuple(PATTERNS[lamp] if lamp < len(PATTERNS) else "off" for lamp in lamps),  # type: ignore[arg-type]
+            trip_ns=words[GuardWord.TRIP_NS],
+            trip_utc_ns=words[GuardWord.TRIP_UTC_NS],
+        )
+
+    def request_trip(self, reason: TripReason) -> None:
+        """Reason first: the guard reads it when the sequence moves."""
+        self._own[CoreWord.REQUEST_REASON] = reason
+        self._own[CoreWord.REQUEST] = self._own[CoreWord.REQUEST] + 1
+
+    def permit(self, trip_epoch: int) -> None:
+        """Consent to arming out of this epoch; 0 withdraws."""
+        self._own[CoreWord.PERMIT] = trip_epoch
+
+    def publish_mode(self, mode: Mode) -> None:
+        """For the lights."""
+        self._own[CoreWord.MODE] = mode
+
+    def beat(self, open_orders: int, holds: int, degraded: int) -> None:
+        """The core's heartbeat; the counts are for the lights."""
+        self._own[CoreWord.OPEN_ORDERS] = open_orders
+        self._own[CoreWord.HOLDS] = holds
+        self._own[CoreWord.DEGRADED] = degraded
+        self._own[CoreWord.HEARTBEAT_NS] = time.monotonic_ns()
+
+
+_NO_GUARD = GuardStatus(
+    page=_ABSENT,
+    generation=0,
+    last=0,
+    later=frozenset(),
+    stored=0,
+    liquidate=0,
+    arm_presses=0,
+    arm_outcome="NONE",
+    simulated=True,
+    realtime=False,
+    lamps=("off", "off", "off"),
+    trip_ns=0,
+    trip_utc_ns=0,
+)
+
+
+def prepare_pages(runtime: Path) -> None:
+    """Creates both files where they do not exist (`interlock up`; on the appliance tmpfiles.d does it)."""
+    pages.create_pages(runtime)
+
+
+class Glance:
+    """Reads both pages without owning either: `interlock status` and the supervisor."""
+
+    def __init__(self, runtime: Path) -> None:
+        self._files: dict[str, pages.PageFile] = {}
+        for name in (pages.GUARD_PAGE, pages.CORE_PAGE):
+            try:
+                self._files[name] = pages.PageFile(runtime / name, writable=False)
+            except OSError:
+                continue
+        self._boot = pages.boot_id()
+
+    def guard_age_ns(self) -> int | None:
+        """Age of the guard's heartbeat; None without a page of this boot."""
+        return self._age(pages.GUARD_PAGE, pages.GUARD_LAYOUT, GuardWord.HEARTBEAT_NS)
+
+    def core_age_ns(self) -> int | None:
+        """Age of the core's heartbeat; None without a page of this boot."""
+        return self._age(pages.CORE_PAGE, pages.CORE_LAYOUT, CoreWord.HEARTBEAT_NS)
+
+    def guard_words(self) -> dict[str, int]:
+        """Every word of the guard's page by name; empty without a page."""
+        file = self._files.get(pages.GUARD_PAGE)
+        return {} if file is None else {word.name: file.words[word] for word in GuardWord}
+
+    def core_words(self) -> dict[str, int]:
+        """Every word of the core's page by name; empty without a page."""
+        file = self._files.get(pages.CORE_PAGE)
+        return {} if file is None else {word.name: file.words[word] for word in CoreWord}
+
+    def _age(self, name: str, layout: int, word: int) -> int | None:
+        file = self._files.get(name)
+        if file is None or not pages.is_current(file.words, layout, self._boot) or not file.words[word]:
+            return None
+        return pages.age_ns(file.words[word])

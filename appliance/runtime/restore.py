@@ -1,0 +1,148 @@
+"""What a restarted core knows: everything comes out of the audit log, nothing from a file of its own.
+
+The log is the only ledger (U30): orders with their states, fills, stopped strategies, the last mode, the
+number of the last venue event. Whatever happened after the last durable entry is asked from the venue.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from appliance.audit.records import decode_entry
+from appliance.domain.errors import StoreError
+from appliance.domain.ids import InstrumentId, OrderId, RunId, SourceId, TradeId
+from appliance.domain.intent import Side
+from appliance.domain.mode import Mode
+from appliance.domain.money import Amount, Price, Qty
+from appliance.domain.order import Fill, Order
+from appliance.safety.controller import Remembered
+from appliance.storage.log_reader import LogReader
+
+_WITH_SEQ = ("order", "fill", "venue")
+
+
+class RunRecord(Struct, frozen=True, kw_only=True):
+    """One session on one venue account. finished: its run_end is in the log."""
+
+    run: RunId
+    account: str
+    feed: str
+    index: int
+    finished: bool
+
+
+class Restored(Struct, frozen=True, kw_only=True):
+    """State of one run as of the last durable entry. venue_seq: last event taken over."""
+
+    orders: tuple[Order, ...]
+    fills: tuple[tuple[SourceId, Fill], ...]
+    stopped: tuple[tuple[SourceId, str, int], ...]
+    venue_seq: int
+
+
+NOTHING = Restored(orders=(), fills=(), stopped=(), venue_seq=0)
+
+
+def last_run(directory: Path) -> RunRecord | None:
+    """The newest session in the log, finished or not."""
+    reader = LogReader(directory)
+    try:
+        start = reader.last_of_kind("run_start")
+        end = reader.last_of_kind("run_end")
+    finally:
+        reader.close()
+    if start is None:
+        return None
+    data = decode_entry(start.body).data
+    return RunRecord(
+        run=RunId(_text(data, "run")),
+        account=_text(data, "account"),
+        feed=_text(data, "feed"),
+        index=start.index,
+        finished=end is not None and end.index > start.index,
+    )
+
+
+def remembered_mode(directory: Path) -> Remembered | None:
+    """The last mode entry."""
+    reader = LogReader(directory)
+    try:
+        entry = reader.last_of_kind("mode")
+    finally:
+        reader.close()
+    if entry is None:
+        return None
+    data = decode_entry(entry.body).data
+    return Remembered(Mode[_text(data, "to")], _number(data, "epoch"), _number(data, "generation"))
+
+
+def restore(directory: Path, record: RunRecord) -> Restored:
+    """Reads one run's orders, fills and stops. Raises StoreError for entries that cannot be what they say."""
+    reader = LogReader(directory)
+    try:
+        seq = 0
+        for kind in _WITH_SEQ:
+            for entry in reader.entries_of_kind(kind, record.index):
+                seq = max(seq, _number(decode_entry(entry.body).data, "seq"))
+        fills = [
+            _fill(decode_entry(entry.body).data) for entry in reader.entries_of_kind("fill", record.index)
+        ]
+        stops = [
+            decode_entry(entry.body).data for entry in reader.entries_of_kind("strategy_stop", record.index)
+        ]
+        orders = tuple(stored.order for stored in reader.orders(record.run))
+    finally:
+        reader.close()
+    return Restored(
+        orders=orders,
+        fills=tuple(fills),
+        stopped=tuple(
+            (SourceId(_text(d, "strategy")), _text(d, "why"), int(_text(d, "market_ns"))) for d in stops
+        ),
+        venue_seq=seq,
+    )
+
+
+def known_order_ids(directory: Path) -> list[OrderId]:
+    """Every order id in the log, of every run: none may ever be sent again."""
+    reader = LogReader(directory)
+    try:
+        return [stored.order.id for stored in reader.orders()]
+    finally:
+        reader.close()
+
+
+def _fill(data: Mapping[str, object]) -> tuple[SourceId, Fill]:
+    raw = data.get("raw")
+    if not isinstance(raw, dict):
+        raise StoreError("a fill in the audit log has no numbers", f"order {data.get('order_id')}")
+    fill = Fill(
+        trade_id=TradeId(_text(data, "trade")),
+        order_id=OrderId(_text(data, "order_id")),
+        instrument=InstrumentId(_text(data, "instrument")),
+        side=Side(_text(data, "side")),
+        qty=Qty(int(_text(raw, "qty"))),
+        price=Price(int(_text(raw, "price"))),
+        fee=Amount(int(_text(raw, "fee"))),
+        maker=bool(data.get("maker")),
+        event_ns=int(_text(data, "event_ns")),
+    )
+    return SourceId(_text(data, "source")), fill
+
+
+def _text(data: Mapping[str, object], key: str) -> str:
+    value = data.get(key)
+    if not isinstance(value, str):
+        raise StoreError(f"an entry of the audit log lacks {key}", msgspec.json.encode(data)[:200].decode())
+    return value
+
+
+def _number(data: Mapping[str, object], key: str) -> int:
+    value = data.get(key, 0)
+    if not isinstance(value, int):
+        raise StoreError(f"an entry of the audit log has no number {key}", str(value)[:80])
+    return value

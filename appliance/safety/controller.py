@@ -1,0 +1,254 @@
+"""Owns mode, latch and holds: reads the guard's page, trips, steps back, permits arming (SAFETY 1, 3, 6).
+
+The core polls this every few milliseconds and after every order event; the gate does not wait for it, it
+reads the page itself. Whatever happens here can only lag behind the page on the safe side: a trip shuts the
+gate before this code sees it, and a permit is given only after everything was looked at.
+"""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from appliance.domain.mode import BOX, HoldCause, Mode, TripReason
+from appliance.ports import Clock, GuardLink, GuardStatus, Scribe
+from appliance.safety.holds import Holds
+from appliance.safety.latch import HEARTBEAT_HOLD_NS, HEARTBEAT_TRIP_NS, WORD_MASK, CoreLatch
+from appliance.safety.modes import ModeEvent, next_mode, trip_event
+from appliance.safety.preconditions import Preconditions, missing
+
+MISMATCH_HOLD_NS = 100_000_000
+_LIQUIDATING = frozenset({TripReason.DRAWDOWN, TripReason.DAILY_LOSS})
+_BY_NUMBER = {reason.value: reason for reason in TripReason}
+
+
+class Remembered(Struct, frozen=True):
+    """The last mode entry of the log: a restarted core keeps its mode only within the same arm epoch."""
+
+    mode: Mode
+    epoch: int
+    generation: int
+
+
+class StandingTrip(Struct, frozen=True):
+    """What is shown: the first reason since the last arming, when it came, and what came later."""
+
+    reason: TripReason
+    since_ns: int
+    later: tuple[TripReason, ...]
+    stored: bool
+
+
+class SafetyController:
+    """One per core, owned by the event loop. Implements risk.gate.ModeSource."""
+
+    def __init__(
+        self,
+        link: GuardLink,
+        latch: CoreLatch,
+        holds: Holds,
+        clock: Clock,
+        scribe: Scribe,
+        *,
+        tamper_is_emergency: bool,
+    ) -> None:
+        self._link = link
+        self._latch = latch
+        self._clock = clock
+        self._scribe = scribe
+        self._tamper_is_emergency = tamper_is_emergency
+        self.holds = holds
+        self.mode = Mode.PAUSED
+        self.mode_since_ns = clock.utc_ns()
+        self.status = link.status()
+        self._epoch = self._generation = self._presses = 0
+        self._reasons: dict[TripReason, int] = {}  # reason → UTC ns, in order of arrival
+        self._own: TripReason | None = None  # our request the guard has not adopted yet
+        self._fresh_ns = clock.mono_ns()
+        self._mismatch_ns = 0
+        self._permitted = 0
+        self._last_missing: tuple[str, ...] = ()
+
+    def start(self, remembered: Remembered | None) -> None:
+        """Takes the mode from page and log; call once, before the first poll."""
+        status = self.status = self._link.status()
+        page = status.page
+        self._epoch, self._generation = page.state, status.generation
+        self._presses = status.arm_presses
+        same = remembered is not None and (remembered.epoch, remembered.generation) == (
+            page.state,
+            status.generation,
+        )
+        if page.present and not self._is_armed(status):
+            for reason in self._standing_reasons(status):
+                self._enter(reason)
+        if same and remembered is not None:
+            if remembered.mode is not Mode.NORMAL:
+                self._set_mode(remembered.mode, "kept over a restart of the core")
+            elif self._is_armed(status):
+                self._latch.clear(page.state)
+                self._set_mode(Mode.NORMAL, "kept over a restart of the core: the arm epoch is unchanged")
+        self._link.publish_mode(self.mode)
+
+    def trip(self, reason: TripReason, detail: str) -> None:
+        """Shuts our side at once, asks the guard to adopt, records. Repeating a reason does nothing."""
+        if reason in self._reasons:
+            return
+        self._latch.trip(reason)
+        self._permitted = 0
+        self._link.permit(0)
+        self._link.request_trip(reason)
+        self._own = reason
+        self._enter(reason)
+        data = {"reason": reason.name, "from": "core", "detail": detail, "mode": self.mode.name}
+        self._scribe.note("trip", data)
+
+    def poll(self, now: Preconditions) -> None:
+        """Follows the page: heartbeat, trips, arm presses, arming; renews or withdraws the permit."""
+        status = self.status = self._link.status()
+        self._follow_heartbeat(status)
+        if status.page.present:
+            self._follow_generation(status)
+            self._follow_trips(status)
+            self._watch_mismatch(status)
+            self._follow_presses(status, now)
+        self._renew_permit(status, now)
+
+    def standing_trip(self) -> StandingTrip | None:
+        """None while nothing but "not armed" keeps the gate shut."""
+        reasons = [reason for reason in self._reasons if reason is not TripReason.NOT_ARMED]
+        if not reasons:
+            return None
+        stored = self.status.page.present and self.status.stored == self.status.page.state
+        return StandingTrip(reasons[0], self._reasons[reasons[0]], tuple(reasons[1:]), stored)
+
+    def liquidation_due(self) -> bool:
+        """EMERGENCY, and not by a mere spike: the line read open for 20 ms, or money was lost."""
+        if self.mode is not Mode.EMERGENCY:
+            return False
+        tamper = {TripReason.TAMPER} if self._tamper_is_emergency else set()
+        if self._reasons.keys() & (_LIQUIDATING | tamper):
+            return True
+        page = self.status.page
+        return page.present and self.status.liquidate == page.state
+
+    def missing(self) -> tuple[str, ...]:
+        """Names of the preconditions that kept the last poll from permitting a step."""
+        return self._last_missing
+
+    def _follow_heartbeat(self, status: GuardStatus) -> None:
+        now_ns = self._clock.mono_ns()
+        if status.page.present and now_ns - status.page.heartbeat_ns <= HEARTBEAT_HOLD_NS:
+            self._fresh_ns = now_ns
+            if self.holds.end(HoldCause.GUARD_LATE, BOX) is not None:
+                self._scribe.note("hold_end", {"cause": HoldCause.GUARD_LATE, "scope": BOX})
+            return
+        silent_ns = now_ns - max(self._fresh_ns, status.page.heartbeat_ns if status.page.present else 0)
+        self._hold(HoldCause.GUARD_LATE, f"no heartbeat of the guard for {silent_ns // 1_000_000} ms")
+        if silent_ns > HEARTBEAT_TRIP_NS:
+            self.trip(TripReason.GUARD_LOST, f"no heartbeat for {silent_ns // 1_000_000} ms")
+
+    def _follow_generation(self, status: GuardStatus) -> None:
+        if status.generation != self._generation:
+            self._generation, self._presses = status.generation, status.arm_presses
+
+    def _follow_trips(self, status: GuardStatus) -> None:
+        page = status.page
+        if page.state == self._epoch:
+            return
+        self._epoch = page.state
+        if self._is_armed(status):
+            return
+        latest = _reason(status.last)
+        for reason in self._standing_reasons(status):
+            if reason is not latest and reason not in self._reasons:
+                self._enter(reason)
+        adopted = latest is self._own
+        self._own = None if adopted else self._own
+        self._latch.trip(latest)
+        self._enter(latest)
+        if latest is TripReason.NOT_ARMED:
+            return  # the guard restarted: shut, and the mode entry says so, but nobody tripped
+        data = {"reason": latest.name, "from": "guard", "detail": "adopted" if adopted else "",
+                "mode": self.mode.name, "epoch": page.state, "mono_ns": str(status.trip_ns)}  # fmt: skip
+        self._scribe.note("trip", data)
+
+    def _watch_mismatch(self, status: GuardStatus) -> None:
+        page, now_ns = status.page, self._clock.mono_ns()
+        if page.state == page.armed and not self._is_armed(status):
+            self._mismatch_ns = self._mismatch_ns or now_ns
+            if now_ns - self._mismatch_ns > MISMATCH_HOLD_NS:
+                self._hold(HoldCause.PAGE_MISMATCH, "the armed epoch and its complement disagree")
+        else:
+            self._mismatch_ns = 0
+            self.holds.end(HoldCause.PAGE_MISMATCH, BOX)
+
+    def _follow_presses(self, status: GuardStatus, now: Preconditions) -> None:
+        if status.arm_presses == self._presses:
+            return
+        armed, page = self._is_armed(status), status.page
+        if status.arm_outcome == "ARMED" and not armed and page.state == self._epoch:
+            return  # the words were read while the guard was writing them: look again
+        self._presses = status.arm_presses
+        lacking = missing(self.mode, now)
+        data = {"outcome": status.arm_outcome, "mode": self.mode.name, "conditions": now.named()}
+        self._scribe.note("arm_press", data)
+        if status.arm_outcome == "ARMED" and armed and self._permitted == page.state:
+            self._arm(page.state)
+        elif status.arm_outcome == "STEP" and not lacking:
+            event = ModeEvent.STEP_FLAT if now.flat else ModeEvent.STEP_HOLDING
+            self._set_mode(next_mode(self.mode, event), "arm press")
+
+    def _arm(self, epoch: int) -> None:
+        """Our side of the arming the guard has just made durable: it named our permit's epoch."""
+        self._latch.clear(epoch)
+        self._reasons.clear()
+        self._own = None
+        self._permitted = 0
+        self._link.permit(0)
+        self._set_mode(next_mode(self.mode, ModeEvent.ARMED), "armed")
+        self._scribe.note("arm", {"epoch": epoch, "mode": self.mode.name})
+
+    def _renew_permit(self, status: GuardStatus, now: Preconditions) -> None:
+        self._last_missing = missing(self.mode, now) + tuple(
+            f"hold {hold.cause}" for hold in self.holds.on_box()
+        )
+        ready = status.page.present and self.mode is Mode.PAUSED and not self._last_missing
+        permit = status.page.state if ready else 0
+        if permit != self._permitted:
+            self._permitted = permit
+            self._link.permit(permit)
+
+    def _enter(self, reason: TripReason) -> None:
+        self._reasons.setdefault(reason, self._clock.utc_ns())
+        self._set_mode(next_mode(self.mode, trip_event(reason, self._tamper_is_emergency)), reason.name)
+
+    def _set_mode(self, mode: Mode, why: str) -> None:
+        if mode is self.mode:
+            return
+        before, self.mode = self.mode, mode
+        self.mode_since_ns = self._clock.utc_ns()
+        self._link.publish_mode(mode)
+        self._scribe.note(
+            "mode",
+            {"from": before.name, "to": mode.name, "why": why, "epoch": self._link.read().state,
+             "generation": self._generation},
+        )  # fmt: skip
+
+    def _hold(self, cause: HoldCause, detail: str) -> None:
+        if self.holds.begin(cause, BOX, self._clock.utc_ns(), detail):
+            self._scribe.note("hold", {"cause": cause, "scope": BOX, "detail": detail})
+
+    @staticmethod
+    def _is_armed(status: GuardStatus) -> bool:
+        page = status.page
+        return page.present and page.state == page.armed == page.complement ^ WORD_MASK
+
+    @staticmethod
+    def _standing_reasons(status: GuardStatus) -> tuple[TripReason, ...]:
+        first = _reason(status.page.reason)
+        return (first, *sorted(status.later - {first})) if first is not TripReason.NONE else ()
+
+
+def _reason(number: int) -> TripReason:
+    """The reason of a page word; a number nobody knows is a bug on the other side."""
+    return _BY_NUMBER.get(number, TripReason.INVARIANT)

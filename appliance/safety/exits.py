@@ -1,0 +1,213 @@
+"""How exposure leaves: cancel sweeps, exits behind their protective legs, look-ups (SAFETY 4, 7).
+
+Exits are sent per source and instrument, so that every fill belongs to somebody. A protective leg is
+cancelled only immediately before its replacement exit and is put back if that exit is refused. Nothing
+here reports flat: the venue's fills do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol
+
+from appliance.domain.errors import PeerError, TransportError
+from appliance.domain.ids import InstrumentId, IntentId, OrderId, SourceId
+from appliance.domain.instrument import Instrument
+from appliance.domain.intent import Intent, OrderType, Side
+from appliance.domain.money import PPM_ONE, Qty, round_down
+from appliance.domain.order import Order, OrderEvent, OrderState, VenueOrder
+from appliance.domain.verdict import Denied, OrderClass, Verdict
+from appliance.ports import Clock, Venue
+
+SWEEP_NS = 2_000_000_000  # validity window and margin: what was in flight has arrived or never will
+_REFUSED = frozenset({OrderState.REJECTED, OrderState.STOPPED_AT_WIRE, OrderState.NEVER_ARRIVED})
+
+
+class OrderList(Protocol):
+    """`orders.book.Orders`, as far as exits concern it."""
+
+    def get(self, order_id: OrderId) -> Order | None:
+        """The order, live or recently ended."""
+        ...
+
+    def live(self) -> Iterator[Order]:
+        """Orders that can still change."""
+        ...
+
+    def unsettled(self) -> list[Order]:
+        """Orders whose fate is not known."""
+        ...
+
+    def protective(self, instrument: InstrumentId, source: SourceId) -> list[Order]:
+        """Live protective legs."""
+        ...
+
+
+class ExitDesk(Protocol):
+    """`orders.desk.Desk`, as far as exits concern it."""
+
+    @property
+    def orders(self) -> OrderList:
+        """Our orders."""
+        ...
+
+    async def place(self, intent: Intent, causes: Sequence[int] = ()) -> Verdict:
+        """Through the gate, the log and the door."""
+        ...
+
+    async def cancel(self, order: Order) -> None:
+        """Asks for the end of an order."""
+        ...
+
+    async def collect(self) -> object:
+        """Books what the venue reported."""
+        ...
+
+    def settle(self, order: Order, event: OrderEvent, why: str) -> None:
+        """Applies a look-up."""
+        ...
+
+
+class Held(Protocol):
+    """Who holds what."""
+
+    def held(self) -> Sequence[tuple[SourceId, Instrument, int]]:
+        """(source, instrument, signed quantity) of everything that is not zero."""
+        ...
+
+
+Fate = Callable[[Order, VenueOrder | None, int], OrderEvent | None]
+
+
+class ExitFlow:
+    """Owned by the event loop. `fate` is `orders.reconcile.fate`."""
+
+    def __init__(self, desk: ExitDesk, held: Held, venue: Venue, clock: Clock, fate: Fate) -> None:
+        self._desk = desk
+        self._held = held
+        self._venue = venue
+        self._clock = clock
+        self._fate = fate
+        self._swept_since_ns = 0
+        self._swept_last_ns = 0
+        self._count = 0
+        self.confirmed = False  # the last sweep's window has passed and the venue lists no entry
+
+    def begin_sweep(self) -> None:
+        """A trip: everything that can increase exposure is to be cancelled from now on."""
+        self._swept_since_ns = self._clock.mono_ns()
+        self._swept_last_ns = 0
+        self.confirmed = False
+
+    async def sweep(self, every_ns: int = 250_000_000) -> None:
+        """One round of cancels: our live entries, and whatever else the venue lists as open.
+
+        Repeats until the window plus margin has passed *and* the venue confirms that nothing is left.
+        """
+        now_ns = self._clock.mono_ns()
+        if self.confirmed or now_ns - self._swept_last_ns < every_ns:
+            return
+        self._swept_last_ns = now_ns
+        for order in self._desk.orders.live():
+            if order.order_class is OrderClass.INCREASE:
+                await self._desk.cancel(order)
+        await self._desk.collect()
+        left = [order for order in await self._venue.open_orders() if self._may_increase(order)]
+        for stray in left:
+            known = self._desk.orders.get(stray.order_id)
+            if known is not None:
+                await self._desk.cancel(known)
+        await self._desk.collect()
+        if not left and now_ns - self._swept_since_ns >= SWEEP_NS:
+            self.confirmed = not any(o.order_class is OrderClass.INCREASE for o in self._desk.orders.live())
+
+    async def leave_everything(self, purpose: str, share_ppm: int = PPM_ONE) -> None:
+        """Sends an exit for everything held that has none working yet. Smaller than the venue takes: dust."""
+        for source, instrument, quantity in self._held.held():
+            if abs(quantity) >= instrument.min_qty:
+                await self.leave(source, instrument, quantity, purpose, share_ppm)
+
+    async def leave(
+        self, source: SourceId, instrument: Instrument, quantity: int, purpose: str, share_ppm: int = PPM_ONE
+    ) -> None:
+        """Sells (or buys back) a share of one source's holding, if no exit of it works yet."""
+        symbol = instrument.symbol
+        if any(self._is_exit(order, source, symbol) for order in self._desk.orders.live()):
+            return
+        legs = self._desk.orders.protective(symbol, source)
+        for leg in legs:
+            await self._desk.cancel(leg)
+        await self._desk.collect()
+        if any(leg.id in {o.id for o in self._desk.orders.protective(symbol, source)} for leg in legs):
+            return  # the venue has not let go of the leg: the position stays protected, next round again
+        quantity = self._still_held(source, symbol, quantity)
+        qty = round_down(abs(quantity) * share_ppm // PPM_ONE, instrument.lot)
+        qty = max(qty, min(abs(quantity), instrument.min_qty))
+        if qty == 0:
+            return
+        verdict = await self._desk.place(self._exit(source, symbol, quantity, Qty(qty), purpose))
+        await self._desk.collect()
+        if self._was_refused(verdict):
+            for leg in legs:
+                await self._replace(leg)
+
+    async def reconcile(self) -> int:
+        """Looks up every order whose fate is unknown; returns how many remain unknown."""
+        await self._desk.collect()
+        for order in self._desk.orders.unsettled():
+            try:
+                found = await self._venue.order(order.id)
+            except (TransportError, PeerError):
+                break
+            event = self._fate(order, found, self._clock.mono_ns())
+            if event is not None:
+                self._desk.settle(order, event, "looked up")
+        return len(self._desk.orders.unsettled())
+
+    def _may_increase(self, order: VenueOrder) -> bool:
+        return not order.reduce_only and order.parent is None
+
+    def _is_exit(self, order: Order, source: SourceId, symbol: InstrumentId) -> bool:
+        return (order.order_class, order.source, order.instrument) == (OrderClass.REDUCE, source, symbol)
+
+    def _still_held(self, source: SourceId, symbol: InstrumentId, before: int) -> int:
+        for holder, instrument, quantity in self._held.held():
+            if (holder, instrument.symbol) == (source, symbol) and (quantity > 0) is (before > 0):
+                return quantity
+        return 0
+
+    def _exit(self, source: SourceId, symbol: InstrumentId, held: int, qty: Qty, purpose: str) -> Intent:
+        self._count += 1
+        return Intent(
+            id=IntentId(f"{purpose}/{symbol}/{self._clock.utc_ns()}/{self._clock.mono_ns()}/{self._count}"),
+            source=source,
+            instrument=symbol,
+            created_ns=self._clock.utc_ns(),
+            side=Side.SELL if held > 0 else Side.BUY,
+            qty=qty,
+            order_type=OrderType.MARKET,
+        )
+
+    def _was_refused(self, verdict: Verdict) -> bool:
+        if isinstance(verdict, Denied):
+            return True
+        order = self._desk.orders.get(verdict.order_id)
+        return order is None or order.state in _REFUSED
+
+    async def _replace(self, leg: Order) -> None:
+        self._count += 1
+        held = abs(self._still_held(leg.source, leg.instrument, leg.side.opposite.sign))
+        if held:
+            await self._desk.place(
+                Intent(
+                    id=IntentId(f"protect/{leg.id}/{self._clock.mono_ns()}/{self._count}"),
+                    source=leg.source,
+                    instrument=leg.instrument,
+                    created_ns=self._clock.utc_ns(),
+                    side=leg.side,
+                    qty=Qty(min(held, leg.leaves)),
+                    order_type=OrderType.STOP,
+                    stop_price=leg.stop_price,
+                    protects=leg.protects,
+                )
+            )

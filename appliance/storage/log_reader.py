@@ -1,0 +1,188 @@
+"""Everybody's read-only view of the audit log: entries and orders from the database, the rest from files.
+
+Works while the writer writes and after it died; never writes, never waits for the writer. Implements
+`audit.verify_files.LogReader`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from appliance.audit.checkpoint import parse_checkpoint
+from appliance.audit.merkle import EMPTY_ROOT, consistency_proof, inclusion_proof, range_hash
+from appliance.audit.notes import parse_note
+from appliance.audit.tiles import Tile, tile_subtrees
+from appliance.audit.verify import CHECKPOINT
+from appliance.domain.errors import PeerError, StoreError
+from appliance.domain.ids import OrderId
+from appliance.domain.order import Order
+from appliance.storage import log_schema as schema
+from appliance.storage.durable import read_file
+from appliance.storage.log_tree import TreeRows
+from appliance.storage.sqlite import open_store, store_errors
+
+PAGE = 256
+_PUBLISHED = re.compile(
+    r"checkpoint|cosigned|tile/(entries|[0-9]{1,2})(/x[0-9]{3})*/[0-9]{3}(\.p/[0-9]{1,3})?"
+)
+_ORDERS = "SELECT body, run, idx FROM orders"
+_COLUMNS = "SELECT idx, kind, utc_ns, ref, body FROM entries"
+_decode_order = msgspec.json.Decoder(Order).decode
+
+
+class StoredEntry(Struct, frozen=True):
+    """One entry with the columns it can be found by. body: the hashed bytes."""
+
+    index: int
+    kind: str
+    utc_ns: int
+    ref: str | None
+    body: bytes
+
+
+class StoredOrder(Struct, frozen=True):
+    """An order's latest state. run: session it was made in.  index: the entry that tells of the change."""
+
+    order: Order
+    run: str
+    index: int
+
+
+class LogReader:
+    """Read-only view of one log directory."""
+
+    def __init__(self, directory: Path) -> None:
+        """Raises ConfigError if there is no log, StoreError if it cannot be read."""
+        self._directory = directory
+        self._path = directory / schema.DATABASE
+        self._connection = open_store(self._path, schema.VERSION, do=schema.INIT, readonly=True)
+        self._rows = TreeRows(self._connection, self._path)
+
+    def close(self) -> None:
+        """Lets go of the database."""
+        self._connection.close()
+
+    def size(self) -> int:
+        """Number of entries, published or not."""
+        return self._rows.size()
+
+    def bodies(self, start: int, stop: int) -> Iterator[bytes]:
+        """Bytes of entries [start, stop), up to the first that is missing."""
+        return self._rows.bodies(start, stop)
+
+    def entries(self, start: int = 0, stop: int | None = None) -> Iterator[StoredEntry]:
+        """Entries [start, stop) in order, a page at a time."""
+        yield from self._pages("idx < ?", (self.size() if stop is None else stop,), start)
+
+    def entries_of_kind(self, kind: str, start: int = 0) -> Iterator[StoredEntry]:
+        """Entries of one kind, oldest first."""
+        yield from self._pages("kind = ?", (kind,), start)
+
+    def entries_about(self, order_id: OrderId) -> Iterator[StoredEntry]:
+        """Entries whose data names this order, oldest first."""
+        yield from self._pages("ref = ?", (order_id,), 0)
+
+    def entries_between(self, from_ns: int, to_ns: int) -> Iterator[StoredEntry]:
+        """Entries with from_ns ≤ utc_ns < to_ns by time, then index; a replay's times are the market's."""
+        where = "(utc_ns, idx) > (?, ?) AND utc_ns < ?"
+        statement = f"{_COLUMNS} WHERE {where} ORDER BY utc_ns, idx LIMIT {PAGE}"
+        after = (from_ns, -1)
+        while rows := self._fetch(statement, (*after, to_ns)):
+            for row in rows:
+                yield StoredEntry(*row)
+            after = (rows[-1][2], rows[-1][0])
+
+    def last_of_kind(self, kind: str) -> StoredEntry | None:
+        """The newest entry of a kind."""
+        rows = self._fetch(f"{_COLUMNS} WHERE kind = ? ORDER BY idx DESC LIMIT 1", (kind,))
+        return StoredEntry(*rows[0]) if rows else None
+
+    def orders(self, run: str | None = None) -> list[StoredOrder]:
+        """All orders, in the order of their last change; with `run`, that session's."""
+        where, values = ("WHERE run = ?", (run,)) if run is not None else ("", ())
+        return self._orders(where, values)
+
+    def open_orders(self) -> list[StoredOrder]:
+        """Orders of any session that may still fill, or whose fate is unknown."""
+        ended = sorted(schema.ENDED)
+        return self._orders(f"WHERE state NOT IN ({', '.join('?' * len(ended))})", tuple(ended))
+
+    def order(self, order_id: OrderId) -> StoredOrder | None:
+        """One order, None if it was never recorded."""
+        found = self._orders("WHERE order_id = ?", (order_id,))
+        return found[0] if found else None
+
+    def file(self, path: str) -> bytes | None:
+        """A published file by its path below the prefix; None if it is none or is not there."""
+        if not _PUBLISHED.fullmatch(path):
+            return None
+        return read_file(self._directory / path)
+
+    def partial_widths(self, tile: Tile) -> Sequence[int]:
+        """Widths of the partial files there are of this tile, ascending."""
+        directory = self._directory / tile.partial_dir
+        try:
+            return sorted(int(child.name) for child in directory.iterdir() if child.name.isdigit())
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        except OSError as error:
+            why = f"{error.strerror or error} ({directory})"
+            raise StoreError("a directory of tiles cannot be read", why) from error
+
+    def published_size(self) -> int:
+        """Size of the checkpoint file, its signature not verified; StoreError if it is none."""
+        data = self.file(CHECKPOINT)
+        if data is None:
+            raise StoreError("the log has no checkpoint", f"no such file ({self._directory / CHECKPOINT})")
+        try:
+            return parse_checkpoint(parse_note(data).text).size
+        except PeerError as error:
+            raise StoreError("the log's checkpoint cannot be read", error.why) from error
+
+    def root(self, size: int) -> bytes:
+        """Root of the log's first `size` entries, at most the published size."""
+        return range_hash(0, size, tile_subtrees(size, self._tile)) if size else EMPTY_ROOT
+
+    def consistency(self, old: int, size: int) -> list[bytes]:
+        """Proof that the log at `old` is a prefix of the log at a published `size`; empty from 0."""
+        return consistency_proof(old, size, tile_subtrees(size, self._tile)) if old else []
+
+    def inclusion(self, index: int, size: int) -> list[bytes]:
+        """Proof that entry `index` is in the log of a published `size`."""
+        return inclusion_proof(index, size, tile_subtrees(size, self._tile))
+
+    def _tile(self, tile: Tile) -> bytes:
+        """Tiles come from the entries: they are durable before any file of them exists."""
+        return self._rows.content(tile)
+
+    def _pages(self, where: str, values: tuple[object, ...], start: int) -> Iterator[StoredEntry]:
+        statement = f"{_COLUMNS} WHERE {where} AND idx >= ? ORDER BY idx LIMIT {PAGE}"
+        while True:
+            rows = self._fetch(statement, (*values, start))
+            for row in rows:
+                yield StoredEntry(*row)
+            if len(rows) < PAGE:
+                return
+            start = rows[-1][0] + 1
+
+    def _orders(self, where: str, values: tuple[object, ...]) -> list[StoredOrder]:
+        found = []
+        statement = f"{_ORDERS} {where} ORDER BY idx, order_id"
+        for body, run, index in self._fetch(statement, values):
+            try:
+                found.append(StoredOrder(_decode_order(body), run, index))
+            except msgspec.MsgspecError as error:
+                raise StoreError("a stored order cannot be read", f"{error} ({self._path})") from error
+        return found
+
+    def _fetch(self, statement: str, values: tuple[object, ...]) -> list[tuple[Any, ...]]:
+        with store_errors(self._path):
+            return self._connection.execute(statement, values).fetchall()
+
+

@@ -1,0 +1,203 @@
+"""The log's database as its one writer uses it: entries durable → head durable → head signed → published.
+
+    commit   entries and order rows of a group, one transaction, one fsync
+    seal     tree rows and the new head in one transaction; only then is the head signed, and the signed
+             text stored. The head only grows, and the signature is a function of it: after a crash between
+             the two the same checkpoint is signed again, never another of that size
+    publish  the files, last of them the checkpoint
+
+Nothing is tried again after an error: the store refuses, the process ends, the next start looks (SAFETY 8).
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import apsw
+
+from appliance.audit.checkpoint import Checkpoint, sign_checkpoint
+from appliance.audit.notes import SigningKey
+from appliance.domain.errors import ConfigError, InterlockError, InvariantError, StoreError
+from appliance.storage import log_schema as schema
+from appliance.storage.durable import REAL_IO, Io
+from appliance.storage.log_publish import Head, Publisher, read_published, read_witnessed
+from appliance.storage.log_tree import LogTree, TreeRows
+from appliance.storage.log_wire import Append
+from appliance.storage.sqlite import WAL_PAGES, checkpoint_wal, open_store, store_errors
+
+
+class LogStore:
+    """Open log store; one per directory (`log_writer` holds the lock).
+
+    size: entries in it.  head: the largest that may be signed.  shown: the published one.
+    sources: next sequence number of each source.
+    """
+
+    def __init__(self, directory: Path, key: SigningKey, io: Io = REAL_IO, vfs: str | None = None) -> None:
+        """Opens and checks what `create_log` made.
+
+        Raises ConfigError if it is absent, belongs to another key, or is older than what was published or
+        witnessed; StoreError if it contradicts itself.
+        """
+        self.path = directory / schema.DATABASE
+        self._key = key
+        self._broken = False
+        self._fresh: list[bytes] = []
+        self._wal_pages = 0
+        self._connection = open_store(self.path, schema.VERSION, do=schema.INIT, vfs=vfs)
+        self._connection.set_wal_hook(self._note_wal)
+        try:
+            self._load(directory, io)
+        except (InterlockError, apsw.Error):
+            self._connection.close(True)
+            raise
+
+    def _load(self, directory: Path, io: Io) -> None:
+        rows = TreeRows(self._connection, self.path)
+        self._check_origin()
+        self.head = self._read_head()
+        self.size = rows.size()
+        self.sources = self._read_sources()
+        verifier = self._key.verifier()
+        published, note = read_published(directory, verifier)
+        self.shown = Head(published.size, published.root, note)
+        witnessed = read_witnessed(directory, verifier)
+        if max(published.size, witnessed) > self.head.size:
+            raise ConfigError(
+                "the audit log is older than what was published of it",
+                f"it ends at {self.head.size}, {max(published.size, witnessed)} entries were vouched for: "
+                f"restored from a backup? ({self.path})",
+                "keep this directory, and restore the newer one or start a new log with interlock init",
+            )
+        if published.size == self.head.size and published.root != self.head.root:
+            raise StoreError("the audit log has two heads of one size", f"at {published.size} ({self.path})")
+        self._tree = self._load_tree(rows)
+        self._publisher = Publisher(directory, published.size, rows.content, io)
+
+    def _load_tree(self, rows: TreeRows) -> LogTree:
+        """Hashes what the stored rows do not cover, and passes the head's size on the way."""
+        tree = LogTree.load(rows)
+        found = tree.root() if tree.size == self.head.size else b""
+        for body in rows.bodies(tree.size, self.size):
+            tree.add(body)
+            if tree.size == self.head.size:
+                found = tree.root()
+        if tree.size != self.size or found != self.head.root:
+            why = f"entries and head disagree at {self.head.size} of {self.size} ({self.path})"
+            raise StoreError("the audit log is damaged", why, "interlock audit verify")
+        return tree
+
+    def commit(self, group: Sequence[Append]) -> int:
+        """Makes a group durable in one transaction; returns the new size. Raises StoreError."""
+        entries, orders, sources, end = [], [], {}, self.size
+        for append in group:
+            if append.first != end:
+                raise InvariantError(f"the log ends at {end} and was sent entry {append.first}")
+            for index, row in enumerate(append.entries, end):
+                entries.append((index, row.kind, row.utc_ns, row.ref, row.body))
+            end += len(append.entries)
+            sources[append.source] = append.next
+            for order in append.orders:
+                change = (order.order_id, order.run, order.state, order.instrument, order.source)
+                orders.append((*change, end - 1, order.body))
+        with self._transaction():
+            self._connection.executemany(schema.INSERT_ENTRY, entries)
+            self._connection.executemany(schema.UPSERT_ORDER, orders)
+            self._connection.executemany(schema.UPSERT_SOURCE, sources.items())
+        self._fresh += [row.body for append in group for row in append.entries]
+        self.sources.update(sources)
+        self.size = end
+        return end
+
+    def grow(self) -> None:
+        """Brings the tree in memory up to the committed entries. Apart from `commit`: acknowledge first."""
+        for body in self._fresh:
+            self._tree.add(body)
+        self._fresh.clear()
+
+    def tidy(self) -> None:
+        """Checkpoints the write-ahead log once it is long; apart from `commit`, acknowledge first."""
+        if self._wal_pages >= WAL_PAGES:
+            with self._last_word(), store_errors(self.path):
+                self._wal_pages = 0
+                checkpoint_wal(self._connection)
+
+    def seal(self) -> Head:
+        """The signed head over everything committed, durable before this returns. Raises StoreError."""
+        self.grow()
+        size, root = self._tree.size, self._tree.root()
+        if size > self.head.size:
+            with self._transaction():
+                self._connection.executemany(schema.INSERT_NODE, self._tree.pending)
+                self._change_head(schema.RAISE_HEAD, (size, root, size))
+            self._tree.pending.clear()
+            self.head = Head(size, root, b"")
+        if not self.head.checkpoint:
+            checkpoint = Checkpoint(self._key.name, self.head.size, self.head.root)
+            note = sign_checkpoint(checkpoint, self._key)
+            with self._transaction():
+                self._change_head(schema.SIGN_HEAD, (note, self.head.size))
+            self.head = Head(self.head.size, self.head.root, note)
+        return self.head
+
+    def publish(self) -> Iterator[None]:
+        """Seals, then publishes in steps; entries committed in between wait for the next publication."""
+        head = self.seal()
+        if head != self.shown:
+            with self._last_word():
+                yield from self._publisher.steps(head)
+            self.shown = head
+
+    def close(self) -> None:
+        """Lets go of the database; what was committed is durable already."""
+        with store_errors(self.path):
+            self._connection.close()
+
+    def _note_wal(self, _connection: apsw.Connection, _name: str, pages: int) -> int:
+        self._wal_pages = pages
+        return apsw.SQLITE_OK
+
+    def _change_head(self, statement: str, values: tuple[object, ...]) -> None:
+        self._connection.execute(statement, values)
+        if self._connection.changes() != 1:
+            raise InvariantError("the log's head was not where this writer left it", str(self.path))
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[None]:
+        if self._broken:
+            raise StoreError("the audit log failed before", f"nothing is tried again ({self.path})")
+        with self._last_word(), store_errors(self.path):
+            self._connection.execute("BEGIN IMMEDIATE")
+            yield
+            self._connection.execute("COMMIT")
+
+    @contextlib.contextmanager
+    def _last_word(self) -> Iterator[None]:
+        """After an error in here the store takes nothing any more."""
+        try:
+            yield
+        except InterlockError:
+            self._broken = True
+            raise
+
+    def _check_origin(self) -> None:
+        with store_errors(self.path):
+            row = self._connection.execute("SELECT value FROM meta WHERE name = 'origin'").fetchone()
+        origin = row[0] if row else "nobody"
+        if origin != self._key.name:
+            why = f"the log is {origin}'s, the key is {self._key.name}'s ({self.path})"
+            raise ConfigError("the signing key is not this log's", why)
+
+    def _read_head(self) -> Head:
+        with store_errors(self.path):
+            row = self._connection.execute("SELECT size, root, checkpoint FROM head").fetchone()
+        if row is None:
+            raise StoreError("the audit log has no head", f"it is damaged ({self.path})")
+        return Head(row[0], row[1], row[2] or b"")
+
+    def _read_sources(self) -> dict[str, int]:
+        with store_errors(self.path):
+            rows = self._connection.execute("SELECT src, next FROM sources").fetchall()
+        return {str(row[0]): int(str(row[1])) for row in rows}

@@ -1,0 +1,95 @@
+"""One HTTP conversation with a witness, reduced to what the client may conclude from it.
+
+Replies are bounded, redirects are not followed, proxies and compression are not used, and every failure to
+talk is a TransportError. What a reply means is decided in `client`; here is only its form.
+"""
+
+from __future__ import annotations
+
+from typing import Self
+
+import aiohttp
+from msgspec import Struct
+
+from appliance.domain.errors import ConfigError, TransportError
+from appliance.upstream.witness import SIZE
+
+MAX_REPLY = 64 * 1024
+TOTAL_S = 15.0
+_SHOWN = 160
+
+
+class Answer(Struct, frozen=True):
+    """status and body of a reply. size: of a 409 that names the witness's size, else None."""
+
+    status: int
+    body: bytes
+    size: int | None = None
+
+    @property
+    def said(self) -> str:
+        """Status and first line, safe to show: printable ASCII, cut to a line."""
+        first = self.body.split(b"\n", 1)[0][:_SHOWN].decode("ascii", "replace")
+        text = "".join(letter if " " <= letter <= "~" else "?" for letter in first)
+        return f"{self.status} {text}".rstrip()
+
+
+class Exchange:
+    """Talks to one witness. Use inside its own `async with`."""
+
+    def __init__(self, url: str, total_s: float = TOTAL_S) -> None:
+        """url: the submission prefix, http or https.  total_s: bound on one whole conversation."""
+        if not url.startswith(("http://", "https://")):
+            raise ConfigError("the upstream's address cannot be used", f"not http or https: {url!r}")
+        self._url = url.rstrip("/")
+        self._timeout = aiohttp.ClientTimeout(total=total_s)
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        self._session = aiohttp.ClientSession(
+            timeout=self._timeout,
+            auto_decompress=False,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            headers={"Accept-Encoding": "identity"},
+        )
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    async def add_checkpoint(self, body: bytes) -> Answer:
+        """POST add-checkpoint. Raises TransportError."""
+        return await self._talk("POST", f"{self._url}/add-checkpoint", body)
+
+    async def latest(self, hashed_origin: str) -> Answer:
+        """GET the last checkpoint the witness co-signed for an origin. Raises TransportError."""
+        return await self._talk("GET", f"{self._url}/{hashed_origin}/checkpoint", None)
+
+    async def _talk(self, method: str, url: str, body: bytes | None) -> Answer:
+        if self._session is None:
+            raise ConfigError("the upstream cannot be asked", "no session is open")
+        try:
+            async with self._session.request(method, url, data=body, allow_redirects=False) as reply:
+                received = await _bounded(reply.content)
+                size = _size(received) if reply.status == 409 and reply.content_type == SIZE else None
+                return Answer(reply.status, received, size)
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            why = str(error) or type(error).__name__
+            raise TransportError("the upstream could not be reached", f"{why} ({url})") from error
+
+
+async def _bounded(stream: aiohttp.StreamReader) -> bytes:
+    received = bytearray()
+    while chunk := await stream.read(MAX_REPLY + 1 - len(received)):
+        received += chunk
+        if len(received) > MAX_REPLY:
+            raise TransportError("the upstream's reply was refused", f"more than {MAX_REPLY} bytes")
+    return bytes(received)
+
+
+def _size(body: bytes) -> int | None:
+    text = body.removesuffix(b"\n").decode("ascii", "replace")
+    plain = text.isascii() and text.isdigit() and len(text) < 20
+    return int(text) if plain and (text == "0" or text[0] != "0") else None

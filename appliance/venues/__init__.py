@@ -1,0 +1,1 @@
+"""Connectors to exchanges, and the paper venue. `submit` takes only an `Approved`."""

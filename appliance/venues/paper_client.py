@@ -1,0 +1,181 @@
+"""Connector to a paper venue in another process. Never re-posts an order; an unknown fate is looked up."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Self, TypeVar
+
+import aiohttp
+import msgspec
+from msgspec import Struct
+
+from appliance.domain.errors import PeerError, TransportError
+from appliance.domain.ids import InstrumentId, OrderId
+from appliance.domain.observation import Observation
+from appliance.domain.order import (
+    Accepted,
+    Canceled,
+    CancelRefused,
+    Filled,
+    Rejected,
+    VenueAccount,
+    VenueEvent,
+    VenueOrder,
+)
+from appliance.domain.verdict import Approved
+from appliance.ports import Clock
+from appliance.venues.paper_terms import MarketStep, to_wire
+from appliance.venues.wire import SENT_HEADER, WINDOW_HEADER, Recheck, before_write, door_session
+
+TOTAL_S = 5.0
+CONNECTIONS = 8
+WINDOW_NS = 1_000_000_000
+MAX_REPLY = 8_000_000
+
+
+class _News(Struct, frozen=True):
+    seq: int
+    events: list[Accepted | Rejected | Filled | Canceled | CancelRefused]
+
+
+_NEWS: msgspec.json.Decoder[_News] = msgspec.json.Decoder(_News)
+_ORDER: msgspec.json.Decoder[VenueOrder] = msgspec.json.Decoder(VenueOrder)
+_ORDERS: msgspec.json.Decoder[list[VenueOrder]] = msgspec.json.Decoder(list[VenueOrder])
+_ACCOUNT: msgspec.json.Decoder[VenueAccount] = msgspec.json.Decoder(VenueAccount)
+_ENCODER = msgspec.json.Encoder()
+
+
+class PaperClient:
+    """Implements ports.Venue and ports.PaperMarket over loopback HTTP. Use as an async context manager."""
+
+    name = "paper"
+
+    def __init__(self, base_url: str, account: str, recheck: Recheck, clock: Clock, after: int = 0) -> None:
+        self._base_url = base_url
+        self._path = f"/v1/{account}"
+        self._recheck = recheck
+        self._clock = clock
+        self._session: aiohttp.ClientSession | None = None
+        self._buffer: list[VenueEvent] = []
+        self.after = after  # number of the last event taken over
+
+    async def __aenter__(self) -> Self:
+        self._session = door_session(self._base_url, TOTAL_S, CONNECTIONS)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    async def open(self) -> None:
+        """Opens the account, or finds it; events after `after` are fetched."""
+        await self._mutate("POST", "", None)
+
+    async def submit(self, order: Approved) -> None:
+        """Stamps and writes once, behind the second look. TransportError: the fate is unknown."""
+        await self._mutate("POST", "/orders", _ENCODER.encode(to_wire(order)), order)
+
+    async def cancel(self, order: Approved) -> None:
+        """Asks for the end of an order; asking twice is harmless."""
+        await self._mutate("DELETE", f"/orders/{order.order_id}", None, order)
+
+    async def events(self) -> Sequence[VenueEvent]:
+        """What replies have brought since the last call."""
+        fresh, self._buffer = self._buffer, []
+        return fresh
+
+    async def poll(self) -> None:
+        """Asks for events nobody's reply has brought."""
+        self._take(await self._call("GET", f"/events?after={self.after}"))
+
+    async def open_orders(self) -> Sequence[VenueOrder]:
+        """Everything that can still fill."""
+        return _decode(_ORDERS, await self._call("GET", "/orders"))
+
+    async def order(self, order_id: OrderId) -> VenueOrder | None:
+        """One order's fate; None if the venue never saw it."""
+        status, body = await self._exchange("GET", f"/orders/{order_id}", None)
+        if status == 404 and body == b"no such order":
+            return None
+        return _decode(_ORDER, _good(status, body))
+
+    async def account(self) -> VenueAccount:
+        """Cash and positions."""
+        return _decode(_ACCOUNT, await self._call("GET", "/account"))
+
+    async def step(self, observation: Observation, number: int) -> None:
+        """Moves the venue's market."""
+        step = MarketStep(number=number, observation=observation)
+        await self._mutate("POST", "/market", _ENCODER.encode(step))
+
+    async def stand_still(self, instruments: Sequence[InstrumentId]) -> None:
+        """Shows the last prices once more."""
+        await self._mutate("POST", "/still", _ENCODER.encode(list(instruments)))
+
+    async def _mutate(
+        self, method: str, path: str, body: bytes | None, order: Approved | None = None
+    ) -> None:
+        def last_look() -> dict[str, str]:
+            if order is None:
+                return {}
+            self._recheck(order)
+            return {SENT_HEADER: str(self._clock.utc_ns()), WINDOW_HEADER: str(WINDOW_NS)}
+
+        token = before_write.set(last_look)
+        try:
+            self._take(await self._call(method, f"{path}?after={self.after}", body))
+        finally:
+            before_write.reset(token)
+
+    def _take(self, body: bytes) -> None:
+        news = _decode(_NEWS, body)
+        for event in news.events:
+            if event.seq <= self.after:
+                continue  # two replies may bring the same event
+            if event.seq != self.after + 1:
+                raise PeerError(f"the venue's events jump from {self.after} to {event.seq}")
+            self.after = event.seq
+            self._buffer.append(event)
+
+    async def _call(self, method: str, path: str, body: bytes | None = None) -> bytes:
+        return _good(*await self._exchange(method, path, body))
+
+    async def _exchange(self, method: str, path: str, body: bytes | None) -> tuple[int, bytes]:
+        if self._session is None:
+            raise TransportError("the connector is not open")
+        try:
+            async with self._session.request(
+                method, self._path + path, data=body, allow_redirects=False
+            ) as reply:
+                return reply.status, await _bounded(reply)
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise TransportError(
+                "the paper venue does not answer",
+                f"{type(error).__name__}: {error} ({self._base_url})",
+                "interlock paper-venue",
+            ) from error
+
+
+async def _bounded(reply: aiohttp.ClientResponse) -> bytes:
+    body = bytearray()
+    async for chunk in reply.content.iter_chunked(65_536):
+        body += chunk
+        if len(body) > MAX_REPLY:
+            raise PeerError(f"the paper venue's answer is longer than {MAX_REPLY} bytes")
+    return bytes(body)
+
+
+def _good(status: int, body: bytes) -> bytes:
+    if status == 200:
+        return body
+    raise PeerError(f"the paper venue answers {status}", body[:200].decode("utf-8", "replace"))
+
+
+_T = TypeVar("_T")
+
+
+def _decode(decoder: msgspec.json.Decoder[_T], body: bytes) -> _T:
+    try:
+        return decoder.decode(body)
+    except msgspec.MsgspecError as error:
+        raise PeerError("the paper venue's answer cannot be read", str(error)) from error

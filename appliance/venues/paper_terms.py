@@ -1,0 +1,81 @@
+"""What a paper venue promises: fees, spread, depth, and the shape of an order on its wire."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from appliance.domain.ids import InstrumentId, OrderId
+from appliance.domain.instrument import Instrument
+from appliance.domain.intent import OrderType, Side, TimeInForce
+from appliance.domain.money import PPM_ONE, Amount, Ppm, Price, Qty, round_down, round_up
+from appliance.domain.observation import Bar, Quote, Trade
+from appliance.domain.verdict import Approved
+
+LEVELS = 5
+
+
+class PaperTerms(Struct, frozen=True, kw_only=True):
+    """start_cash: of a new account.  spread_ppm: synthetic, full spread around a bar's path; configured and
+    shown (CONVENTIONS).  depth_value: what the synthetic market shows on each of its five price levels."""
+
+    start_cash: Amount
+    maker_fee_ppm: Ppm
+    taker_fee_ppm: Ppm
+    spread_ppm: Ppm
+    depth_value: Amount
+    allow_short: bool
+
+
+class NewOrder(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An order as the paper venue receives it; time of sending and validity window travel as headers."""
+
+    order_id: OrderId
+    instrument: InstrumentId
+    side: Side
+    qty: Qty
+    order_type: OrderType
+    price: Price | None
+    stop_price: Price | None
+    attached_stop: Price | None
+    time_in_force: TimeInForce
+    reduce_only: bool
+
+
+class MarketStep(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One move of the paper market as it travels; numbered from 1."""
+
+    number: int
+    observation: Bar | Quote | Trade
+
+
+def to_wire(order: Approved) -> NewOrder:
+    """What leaves for an approved order."""
+    return NewOrder(
+        order_id=order.order_id,
+        instrument=order.instrument,
+        side=order.side,
+        qty=order.qty,
+        order_type=order.order_type,
+        price=order.price,
+        stop_price=order.stop_price,
+        attached_stop=order.attached_stop,
+        time_in_force=order.time_in_force,
+        reduce_only=order.reduce_only,
+    )
+
+
+def half_spread(instrument: Instrument, price: int, terms: PaperTerms) -> int:
+    """Half of the synthetic spread at `price`, on a tick and at least one."""
+    return max(instrument.tick, round_up(price * terms.spread_ppm // (2 * PPM_ONE), instrument.tick))
+
+
+def ladder(instrument: Instrument, best: int, away: int, step: int, terms: PaperTerms) -> dict[int, int]:
+    """Five levels of displayed size from `best` on, `away` = -1 for bids, +1 for asks."""
+    sizes: dict[int, int] = {}
+    for index in range(LEVELS):
+        price = best + away * index * step
+        if price <= 0:
+            break
+        qty = terms.depth_value // (price * instrument.amount_factor)
+        sizes[price] = max(instrument.lot, round_down(qty, instrument.lot))
+    return sizes
