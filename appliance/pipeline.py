@@ -18,6 +18,7 @@ from appliance.domain.errors import TransportError
 from appliance.domain.ids import InstrumentId, IntentId, SourceId
 from appliance.domain.intent import Intent, OrderType, Side
 from appliance.domain.mode import Mode, TripReason
+from appliance.domain.money import format_share, share_floor
 from appliance.domain.observation import Observation
 from appliance.domain.order import Fill
 from appliance.domain.signal import Direction, Signal
@@ -36,13 +37,17 @@ PRECEDENTS = 5
 
 
 class Stages(Struct, frozen=True, kw_only=True):
-    """The parts list of the flow; `runtime.build` makes it."""
+    """The parts list of the flow; `runtime.build` makes it.
+
+    deploy_ppm: share of its allocation one entry of a strategy asks for.
+    """
 
     portfolio: Portfolio
     strategies: tuple[Strategy, ...]
     recent: RecentPrices
     signal_limits: SignalLimits
     limits: Limits
+    deploy_ppm: Mapping[SourceId, int]
     memory: Memory
     desk: Desk
     exits: ExitFlow
@@ -117,11 +122,14 @@ class Pipeline:
         await s.desk.collect()
 
     def _entry(self, signal: Signal) -> Intent:
-        """Everything the allocation still allows. A quantity of 0 is denied by the gate, and counted."""
-        portfolio = self._s.portfolio
+        """What the strategy wants and its allocation still allows; 0 is denied by the gate, and counted."""
+        s, portfolio = self._s, self._s.portfolio
         holding = portfolio.holdings[signal.instrument]
-        source = self._s.limits.sources.get(signal.strategy)
-        free = source.allocation - portfolio.source_exposure(signal.strategy) if source is not None else 0
+        source = s.limits.sources.get(signal.strategy)
+        free = 0
+        if source is not None:
+            wanted = share_floor(source.allocation, s.deploy_ppm.get(signal.strategy, 0))
+            free = min(wanted, source.allocation - portfolio.source_exposure(signal.strategy))
         price = max(holding.ask, signal.reference_price)
         return Intent(
             id=IntentId(f"{self._run}/{signal.instrument}/{signal.event_ns}"),
@@ -150,12 +158,15 @@ class Pipeline:
         account = s.limits.account
         drawdown, loss = s.portfolio.over_limits(account.drawdown_ppm, account.daily_loss_ppm, observation)
         if drawdown:
-            s.safety.trip(TripReason.DRAWDOWN, f"{s.portfolio.drawdown_ppm} ppm below the peak")
+            fallen = format_share(s.portfolio.drawdown_ppm)
+            s.safety.trip(TripReason.DRAWDOWN, f"the account is {fallen} below its peak")
         if loss:
-            s.safety.trip(TripReason.DAILY_LOSS, f"{s.portfolio.loss_today_ppm} ppm below the day's start")
+            lost = format_share(s.portfolio.loss_today_ppm)
+            s.safety.trip(TripReason.DAILY_LOSS, f"the account is {lost} below the day's start")
         for source in s.portfolio.sources_over(self._drawdown_ppm, observation):
-            fall = s.portfolio.sources[source].decline.drawdown_ppm
-            why = f"allocation fell {fall} ppm from its peak, allowed are {self._drawdown_ppm[source]} ppm"
+            fall = format_share(s.portfolio.sources[source].decline.drawdown_ppm)
+            allowed = format_share(self._drawdown_ppm[source])
+            why = f"its allocation fell {fall} from its peak; {allowed} are allowed"
             s.portfolio.stop_source(source, why, observation.seen_ns)
             s.scribe.note(
                 "strategy_stop", {"strategy": source, "why": why, "market_ns": str(observation.seen_ns)}

@@ -29,7 +29,7 @@ from hardware.pages import (
 )
 from hardware.tamper import Tamper
 
-CORE_LOST_NS = 1_000_000_000
+CORE_LOST_NS = 800_000_000  # shown within 1 s of the core's last heartbeat, one loop and one blink included
 TRIP_REASONS = frozenset(Reason) - {Reason.NONE, Reason.NOT_ARMED}
 EMERGENCY_REASONS = frozenset({Reason.KILL_BUTTON, Reason.DRAWDOWN, Reason.DAILY_LOSS})
 

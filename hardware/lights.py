@@ -6,7 +6,7 @@
 | TRIPPING: tripped, not yet stored   | off   | off    | fast   |
 | EMERGENCY: tripped, stored          | off   | off    | slow   |
 | TRIPPED: stored, positions held     | off   | slow   | double |
-| CORE_LOST: no heartbeat for 1 s     | off   | fast   | off    |
+| CORE_LOST: no heartbeat for 0.8 s   | off   | fast   | off    |
 | REDUCED                             | off   | double | off    |
 | PAUSED: not armed                   | off   | slow   | off    |
 | HOLD: armed, new exposure waits     | pulse | slow   | off    |

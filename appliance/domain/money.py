@@ -61,6 +61,11 @@ def format_amount(value: int, decimals: int = 2) -> str:
     return format_scaled(-magnitude if value < 0 else magnitude, decimals)
 
 
+def format_share(ppm: int) -> str:
+    """A share for people: 154,688 → `"15.4688 %"`."""
+    return f"{format_scaled(ppm, 4)}".rstrip("0").rstrip(".") + " %"
+
+
 def share_floor(amount: int, ppm: int) -> int:
     """`ppm` of `amount`, rounded down: use for what we may spend."""
     return amount * ppm // PPM_ONE

@@ -141,7 +141,7 @@ class Portfolio:
         self, drawdown_ppm: int, daily_loss_ppm: int, observation: Observation
     ) -> tuple[bool, bool]:
         """(drawdown, daily loss) of the account passed and confirmed at this observation."""
-        several, now_ns = isinstance(observation, Bar), observation.seen_ns
+        several, now_ns = _several_prints(observation), observation.seen_ns
         return (
             self.confirmed_drawdown.update(self.drawdown_ppm > drawdown_ppm, now_ns, several),
             self.confirmed_loss.update(self.loss_today_ppm > daily_loss_ppm, now_ns, several),
@@ -149,7 +149,7 @@ class Portfolio:
 
     def sources_over(self, limits: Mapping[SourceId, int], observation: Observation) -> list[SourceId]:
         """Sources whose allocation's drawdown limit was passed and confirmed at this observation."""
-        several, now_ns = isinstance(observation, Bar), observation.seen_ns
+        several, now_ns = _several_prints(observation), observation.seen_ns
         over = []
         for source, limit_ppm in limits.items():
             allocation = self.sources[source]
@@ -189,3 +189,8 @@ class Portfolio:
         value = holding.value
         self._positions_value += value - self._values[symbol]
         self._values[symbol] = value
+
+
+def _several_prints(observation: Observation) -> bool:
+    """A bar with a range is made of prints that lie apart; a one-print bar is a single observation."""
+    return isinstance(observation, Bar) and observation.low != observation.high

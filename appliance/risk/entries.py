@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 from appliance.domain.instrument import Instrument
 from appliance.domain.intent import Intent, OrderType, Side
-from appliance.domain.money import PPM_ONE, format_scaled, round_down, round_up
+from appliance.domain.money import PPM_ONE, format_scaled, format_share, round_down, round_up
 from appliance.domain.reasons import Reason
 from appliance.ports import AccountView, InstrumentView
 from appliance.risk.limits import AccountLimits, InstrumentLimits, SourceLimits
@@ -60,7 +60,7 @@ def collar(intent: Intent, instrument: Instrument, limits: InstrumentLimits, ref
     price = intent.price
     if price is None or abs(price - reference) * PPM_ONE <= limits.collar_ppm * reference:
         return None
-    band = f"{_price(instrument, reference)} ± {limits.collar_ppm} ppm"
+    band = f"{_price(instrument, reference)} ± {format_share(limits.collar_ppm)}"
     return Reason.PRICE_COLLAR, f"{_price(instrument, price)} outside {band}"
 
 
@@ -103,7 +103,7 @@ def position_cap(
     value = worst * dearest(intent, reference) * view.instrument.amount_factor
     if value * PPM_ONE <= limits.position_cap_ppm * account.equity:
         return None
-    return Reason.POSITION_CAP, f"{_money(value)} > {limits.position_cap_ppm} ppm of the portfolio"
+    return Reason.POSITION_CAP, f"{_money(value)} > {format_share(limits.position_cap_ppm)} of the portfolio"
 
 
 def allocation(

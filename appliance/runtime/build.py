@@ -106,9 +106,9 @@ async def build(
     log, session = await _open_log(stack, config, paths)
     scribe = CoreScribe(log)
     safety = SafetyController(
-        link, latch, Holds(), clock, scribe, tamper_is_emergency=config.safety.tamper == "emergency"
+        link, latch, Holds(), WallClock(), scribe, tamper_is_emergency=config.safety.tamper == "emergency"
     )
-    begin_start_holds(safety, clock)
+    begin_start_holds(safety, WallClock())
     safety.start(remembered_mode(paths.log))
     venue = await _open_venue(stack, config, instruments, latch, session)
     portfolio = Portfolio(
@@ -136,6 +136,7 @@ async def build(
         recent=RecentPrices(tables.nominal_bar_ns(config)),
         signal_limits=tables.make_signal_limits(config, instruments),
         limits=limits,
+        deploy_ppm={SourceId(name): int(table.deploy) for name, table in config.strategies.items()},
         memory=_open_memory(stack, config, paths, instruments),
         desk=desk,
         exits=ExitFlow(desk, portfolio, venue, clock, fate),
@@ -307,7 +308,7 @@ def _make_watch(
         stages.portfolio,
         stages.exits,
         venue,
-        stages.clock,
+        WallClock(),
         stages.scribe,
         stages.limits.account,
         reduce_ppm=int(config.safety.reduce_step),

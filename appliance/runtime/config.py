@@ -93,6 +93,7 @@ class InstrumentConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 class StrategyConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """[strategies.NAME]: a built-in strategy, its share of the account and its own limits.
 
+    deploy: share of the allocation one entry asks for.
     default_stop: distance of the stop attached to an order without one; "none" denies such orders.
     bars: length of the bars built from trades, "0 s" where the feed brings bars.
     """
@@ -100,6 +101,7 @@ class StrategyConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     kind: str
     instrument: str
     allocation: Money
+    deploy: Share
     drawdown: Share
     default_stop: str
     bars: Duration

@@ -7,6 +7,7 @@ be cancelled and sold can be. `unattended` goes on with the gate shut and counts
 from __future__ import annotations
 
 import asyncio
+import time
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 
@@ -146,7 +147,7 @@ class ReplayFeed:
                 data = {"cause": HoldCause.STALE_DATA, "scope": instrument_scope(symbol)}
                 self._scribe.note("hold_end", data)
         for hold in standing.values():
-            began = self._safety.holds.begin(hold.cause, hold.scope, hold.since_ns, hold.detail)
+            began = self._safety.holds.begin(hold.cause, hold.scope, time.time_ns(), hold.detail)
             if began and self.caught_up:
                 told = {"cause": hold.cause, "scope": hold.scope, "detail": hold.detail}
                 self._scribe.note("hold", told)

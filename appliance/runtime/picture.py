@@ -6,6 +6,7 @@ import time
 
 from appliance import __version__
 from appliance.domain.mode import Mode, TripReason
+from appliance.domain.money import format_share
 from appliance.domain.status import (
     AuditHead,
     Lamp,
@@ -160,9 +161,9 @@ def limit_lines(config: Config) -> tuple[LimitLine, ...]:
     """Limits as configured, in people's units; never how much of one is used."""
     limits = config.limits
     lines = [
-        LimitLine("account", "position cap", _percent(limits.position_cap)),
-        LimitLine("account", "daily loss", _percent(limits.daily_loss)),
-        LimitLine("account", "drawdown", _percent(limits.drawdown)),
+        LimitLine("account", "position cap", format_share(limits.position_cap)),
+        LimitLine("account", "daily loss", format_share(limits.daily_loss)),
+        LimitLine("account", "drawdown", format_share(limits.drawdown)),
     ]
     for symbol, table in config.instruments.items():
         if table.limits is None:
@@ -171,15 +172,12 @@ def limit_lines(config: Config) -> tuple[LimitLine, ...]:
         money = f"{table.limits.max_order_value // 10**10} {table.limits.max_order_value.currency}"
         lines += [
             LimitLine(symbol, "largest order", f"{table.limits.max_order_qty}, {money}"),
-            LimitLine(symbol, "price collar", _percent(table.limits.collar)),
-            LimitLine(symbol, "furthest stop", _percent(table.limits.max_stop)),
+            LimitLine(symbol, "price collar", format_share(table.limits.collar)),
+            LimitLine(symbol, "furthest stop", format_share(table.limits.max_stop)),
         ]
     for name, strategy in config.strategies.items():
         money = f"{strategy.allocation // 10**10} {strategy.allocation.currency}"
         lines.append(LimitLine(name, "allocation", money))
-        lines.append(LimitLine(name, "drawdown", _percent(strategy.drawdown)))
+        lines.append(LimitLine(name, "drawdown", format_share(strategy.drawdown)))
     return tuple(lines)
 
-
-def _percent(ppm: int) -> str:
-    return f"{ppm // 10_000}.{ppm % 10_000:04d}".rstrip("0").rstrip(".") + " %"

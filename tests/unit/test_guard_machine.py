@@ -294,7 +294,7 @@ def test_lights_tell_stored_from_not_yet_stored() -> None:
     assert box.guard.lights == LIGHTS[Stands.EMERGENCY]
 
 
-def test_a_core_that_stopped_is_shown_after_one_second() -> None:
+def test_a_core_that_stopped_is_shown_within_one_second() -> None:
     """A dead core never leaves a green light behind (ARCHITECTURE)."""
     box = Box()
     box.arm()
