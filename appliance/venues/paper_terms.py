@@ -65,8 +65,8 @@ def to_wire(order: Approved) -> NewOrder:
 
 
 def half_spread(instrument: Instrument, price: int, terms: PaperTerms) -> int:
-    """Half of the synthetic spread at `price`, on a tick and at least one."""
-    return max(instrument.tick, round_up(price * terms.spread_ppm // (2 * PPM_ONE), instrument.tick))
+    """Half of the synthetic spread at `price`, rounded up to a tick (against us) and at least one."""
+    return max(instrument.tick, round_up(-(-price * terms.spread_ppm // (2 * PPM_ONE)), instrument.tick))
 
 
 def ladder(instrument: Instrument, best: int, away: int, step: int, terms: PaperTerms) -> dict[int, int]:

@@ -37,7 +37,28 @@ def test_decimals_are_read_exactly(text: str, exp: int, value: int) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "-", ".", "1.", ".5", "1e5", "NaN", "inf", "-inf", "1,5", " 1", "1 ", "1_000", "0x10", "٣", "1.234", "9" * 31, "1.2.3", "--1", "1-"],
+    [
+        "",
+        "-",
+        ".",
+        "1.",
+        ".5",
+        "1e5",
+        "NaN",
+        "inf",
+        "-inf",
+        "1,5",
+        " 1",
+        "1 ",
+        "1_000",
+        "0x10",
+        "٣",
+        "1.234",
+        "9" * 31,
+        "1.2.3",
+        "--1",
+        "1-",
+    ],
 )
 def test_anything_else_is_refused(text: str) -> None:
     """Exponents, other scripts, blanks and lost decimals are errors, not guesses."""
