@@ -143,5 +143,5 @@ def _feed(status: Status) -> Iterator[Metric]:
     yield CounterMetricFamily("interlock_feed_observations", "Observations taken.", value=feed.done)
     strategies = GaugeMetricFamily("interlock_strategies", "Strategies by state.", labels=["state"])
     yield _counts(strategies, STRATEGY_STATES, Counter(line.state for line in status.strategies))
-    stored = GaugeMetricFamily("interlock_data_rows", "Stored rows by kind.", labels=["kind"])
+    stored = GaugeMetricFamily("interlock_data_count", "Data by kind.", labels=["kind"])
     yield _counts(stored, [], status.data_counts)

@@ -56,6 +56,7 @@ class Broadcast:
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
+        self._close()
 
     async def _run(self) -> None:
         # An error of the source ends the task, and with it every stream: pages say UNKNOWN.
@@ -65,12 +66,23 @@ class Broadcast:
                 await self._wanted.wait()
                 self._publish()
                 await asyncio.sleep(MIN_GAP_S)
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(TICK_S):
-                        seen = await self._source.wait_change(seen)
+                seen = await self._change_or_tick(seen)
         finally:
-            self._closed = True
-            self._turn.set()
+            self._close()
+
+    async def _change_or_tick(self, seen: int) -> int:
+        tick = asyncio.timeout(TICK_S)
+        try:
+            async with tick:
+                return await self._source.wait_change(seen)
+        except TimeoutError:
+            if not tick.expired():  # the source's own, and so its failure
+                raise
+            return seen
+
+    def _close(self) -> None:
+        self._closed = True
+        self._turn.set()
 
     @contextlib.contextmanager
     def reader(self) -> Iterator[None]:

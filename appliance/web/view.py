@@ -7,7 +7,8 @@ element's content alone, an attribute of None is absent. Row cell 0 is the row i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import dropwhile
 
 from msgspec import Struct
 
@@ -89,23 +90,25 @@ def _mode(status: Status, build: str) -> dict[str, Cell]:
     if held and name == Mode.NORMAL.name:
         meaning = words.HELD
     note = f" ({status.trip.reason})" if status.trip else " + HOLD" if held else ""
-    state = {
-        "data-build": build,
-        "data-mode": name,
-        "data-tripped": "" if status.trip else None,
-        "data-held": "" if held else None,
-    }
     return {
-        "root": Cell(None, state),
+        "root": Cell(None, {"data-build": build, "data-mode": name}),
         "title": _text(f"{name}{note} – {status.box} – Interlock"),
         "mode": Cell(name),
         "tag": _tag(status, held),
         "meaning": Cell(meaning),
         "mode-since": _when(utc(status.mode_since_ns)),
         "system-mode": _text(status.system_mode),
-        "armed": Cell("yes" if status.armed else "no", {"data-state": "yes" if status.armed else "no"}),
+        "armed": Cell("yes" if status.armed else "no"),
+        "arming": _arming(status),
+        "arming-line": Cell(None, _hidden(name == Mode.NORMAL.name)),
         "now": _when(clock_time(status.now_ns)),
     }
+
+
+def _arming(status: Status) -> Cell:
+    if not status.missing:
+        return Cell(words.MAY_ARM)
+    return _text("waits until " + "; ".join(words.MISSING.get(name, name) for name in status.missing))
 
 
 def _tag(status: Status, held: bool) -> Cell:
@@ -230,11 +233,25 @@ def _strategies(status: Status) -> list[Row]:
 
 
 def _limits(status: Status) -> list[Row]:
-    return [(Cell(None), _text(line.scope), _text(line.name), _text(line.value)) for line in status.limits]
+    """One row for each limit of the same name and value, with every scope it holds in."""
+    scopes: dict[tuple[str, str], list[str]] = {}
+    for line in status.limits:
+        scopes.setdefault((line.name, line.value), []).append(line.scope)
+    return [
+        (Cell(None), _text(name), _text(value), _text(", ".join(within)))
+        for (name, value), within in scopes.items()
+    ]
 
 
 def _data(counts: dict[str, int]) -> list[Row]:
-    return [(Cell(None), _text(name), Cell(count(number))) for name, number in counts.items()]
+    """`SPX.received`, `SPX.gaps` … become one row SPX; what is not listed in it is zero."""
+    kinds: dict[str, list[str]] = {}
+    for key, number in counts.items():
+        name, dot, kind = key.rpartition(".")
+        found = kinds.setdefault(name if dot else key, [])
+        if number or not dot:
+            found.append(f"{count(number)} {kind}" if dot else count(number))
+    return [(Cell(None), _text(name), _text(", ".join(found) or "nothing")) for name, found in kinds.items()]
 
 
 def _verdicts(one: dict[str, Cell], rows: dict[str, tuple[Row, ...]], verdicts: Verdicts) -> None:
@@ -268,12 +285,17 @@ def _latency(one: dict[str, Cell], rows: dict[str, tuple[Row, ...]], gate: Histo
             Cell(count(number)),
             Cell(share(number, total)),
         )
-        for label, number in zip(labels, gate.counts, strict=False)
+        for label, number in _without_leading_zeros(zip(labels, gate.counts, strict=False))
     ]
     one["gate-p50"] = Cell(f"{count(gate.p50_us)} µs" if total else "–")
     one["gate-p99"] = Cell(f"{count(gate.p99_us)} µs" if total else "–")
     one["gate-total"] = Cell(count(total))
     _table(one, rows, "latency", found)
+
+
+def _without_leading_zeros(buckets: Iterable[tuple[str, int]]) -> list[tuple[str, int]]:
+    """Fast buckets nobody reached say nothing; slow ones say that nobody was that slow, and stay."""
+    return list(dropwhile(lambda bucket: not bucket[1], buckets))
 
 
 def _audit(head: AuditHead) -> dict[str, Cell]:

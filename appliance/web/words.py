@@ -46,6 +46,20 @@ HOLD: dict[str, str] = {
     HoldCause.DISK_QUOTA.value: "The disk quota is nearly used up.",
 }
 
+MISSING: dict[str, str] = {
+    "guard_fresh": "the guard answers",
+    "trip_stored": "the trip is stored on disk",
+    "reconciled": "the fate of every order is known",
+    "cancels_confirmed": "the venue confirms the cancels",
+    "flat": "nothing is held",
+    "losses_in_limits": "losses are inside their limits",
+    "clock_ok": "the clock is synchronised",
+    "store_ok": "the audit log takes entries",
+}
+"""What an arm press waits for, by the names of `Status.missing`."""
+
+MAY_ARM = "the core permits the next step"
+
 PATTERN: dict[str, str] = {
     "off": "",
     "pulse": "a short blink every second",

@@ -6,7 +6,7 @@
   const LOST_AFTER_MS = 1000;
   const RETRY_MS = 2000;
   const SETTABLE = new Set([
-    "data-build", "data-mode", "data-tripped", "data-held", "data-state", "data-color", "data-pattern",
+    "data-build", "data-mode", "data-state", "data-color", "data-pattern",
     "datetime", "hidden", "max", "title", "value", "width",
   ]);
   const root = document.documentElement;
@@ -38,13 +38,14 @@
     });
   }
 
+  // The Swedish locale writes what the UTC time beside it looks like: 2026-11-21 07:06:05.
   function addLocalTime(element) {
     const beside = element.nextElementSibling;
     if (!beside?.classList.contains("local")) return;
     const when = new Date(element.dateTime);
     const known = element.dateTime !== "" && when.getTimezoneOffset() !== 0;
-    const time = when.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false });
-    const text = known ? `(${time} local)` : "";
+    const day = when.getDate() === when.getUTCDate() ? "" : `${when.toLocaleDateString("sv-SE")} `;
+    const text = known ? `(${day}${when.toLocaleTimeString("sv-SE")} local)` : "";
     if (beside.textContent !== text) beside.textContent = text;
   }
 
