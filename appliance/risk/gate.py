@@ -6,7 +6,7 @@ conditions come before everything else; the matrix of SAFETY 2 says what each do
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Container, Iterator
 from typing import Protocol
 
 from appliance.domain.ids import OrderId, derive_order_id
@@ -19,7 +19,7 @@ from appliance.ports import AccountView, Clock, InstrumentView
 from appliance.risk import entries
 from appliance.risk.classify import classify
 from appliance.risk.exits import shape_exit
-from appliance.risk.limits import InstrumentLimits, Limits, SourceLimits
+from appliance.risk.limits import InstrumentLimits, Limits
 from appliance.risk.matrix import MATRIX, Cell
 from appliance.safety.holds import Holds
 from appliance.safety.latch import CoreLatch
@@ -82,28 +82,66 @@ class Gate:
         if order_id in self._seen:
             return _denied(intent, order_class, Reason.DUPLICATE_ID, order_id)
         market_ns = self._clock.utc_ns()
+        limits = self._limits.instruments.get(intent.instrument)
+        how = Cell.PASS
+        for standing in self._standing(intent, view, limits, shut, market_ns):
+            cell = MATRIX[standing][order_class]
+            if cell is Cell.DENY:
+                return _denied(intent, order_class, standing, self._why(standing, intent))
+            how = cell if cell in (Cell.WIDEN, Cell.FALLBACK) else how
         if order_class is OrderClass.INCREASE:
-            return self._increase(intent, view, order_id, shut, epoch, now_ns, market_ns)
+            return self._increase(intent, view, limits, order_id, epoch, now_ns)
         if order_class is OrderClass.PROTECTIVE:
             return self._protective(intent, view, order_id, epoch, now_ns)
-        return self._reduce(intent, view, order_id, epoch, now_ns, market_ns)
+        return self._reduce(intent, view, limits, how, order_id, epoch, now_ns, market_ns)
+
+    def _standing(
+        self,
+        intent: Intent,
+        view: InstrumentView,
+        limits: InstrumentLimits | None,
+        shut: Reason | None,
+        market_ns: int,
+    ) -> Iterator[Reason]:
+        """Every condition of the matrix that stands now, in the matrix's order."""
+        account, bounds = self._account, self._limits.account
+        if shut is not None:
+            yield shut
+        mode = self._modes.mode
+        if mode is not Mode.NORMAL:
+            yield _MODE_REASON[mode]
+        if self._holds.blocking(intent.instrument) is not None:
+            yield Reason.HOLD
+        if account.source_stopped(intent.source):
+            yield Reason.STRATEGY_STOPPED
+        if account.loss_today_ppm > bounds.daily_loss_ppm:
+            yield Reason.DAILY_LOSS
+        if account.drawdown_ppm > bounds.drawdown_ppm:
+            yield Reason.DRAWDOWN
+        if not account.equity_ns or account.equity <= 0:
+            yield Reason.EQUITY_MISSING
+        elif market_ns - account.equity_ns > bounds.max_equity_age_ns:
+            yield Reason.EQUITY_STALE
+        source = self._limits.sources.get(intent.source)
+        if source is None or limits is None:
+            yield Reason.NO_LIMIT
+        elif intent.instrument not in source.instruments or (intent.side.sign < 0 and not source.allow_short):
+            yield Reason.NOT_ALLOWED
+        price = _price_condition(view, limits, market_ns)
+        if price is not None:
+            yield price
 
     def _increase(
         self,
         intent: Intent,
         view: InstrumentView,
+        limits: InstrumentLimits | None,
         order_id: OrderId,
-        shut: Reason | None,
         epoch: int,
         now_ns: int,
-        market_ns: int,
     ) -> Verdict:
-        limits = self._limits.instruments.get(intent.instrument)
         source = self._limits.sources.get(intent.source)
-        standing = shut or self._standing(intent, view, limits, source, market_ns)
-        if standing is not None and MATRIX[standing][OrderClass.INCREASE] is Cell.DENY:
-            return _denied(intent, OrderClass.INCREASE, standing, self._why(standing, intent))
-        if limits is None or source is None:  # the matrix denies NO_LIMIT; this keeps that provable
+        if limits is None or source is None:  # the matrix has denied this; it keeps the types honest
             return _denied(intent, OrderClass.INCREASE, Reason.NO_LIMIT, intent.instrument)
         reference = view.ask if intent.side.sign > 0 else view.bid
         refusal = (
@@ -130,41 +168,12 @@ class Gate:
             flags=Flag.STOP_ATTACHED if second else Flag.NONE,
         )
 
-    def _standing(
-        self,
-        intent: Intent,
-        view: InstrumentView,
-        limits: InstrumentLimits | None,
-        source: SourceLimits | None,
-        market_ns: int,
-    ) -> Reason | None:
-        """The first condition that stands, in the order of the matrix; None if there is none."""
-        account, bounds = self._account, self._limits.account
-        mode = self._modes.mode
-        if mode is not Mode.NORMAL:
-            return _MODE_REASON[mode]
-        if self._holds.blocking(intent.instrument) is not None:
-            return Reason.HOLD
-        if account.source_stopped(intent.source):
-            return Reason.STRATEGY_STOPPED
-        if account.loss_today_ppm > bounds.daily_loss_ppm:
-            return Reason.DAILY_LOSS
-        if account.drawdown_ppm > bounds.drawdown_ppm:
-            return Reason.DRAWDOWN
-        if not account.equity_ns or account.equity <= 0:
-            return Reason.EQUITY_MISSING
-        if market_ns - account.equity_ns > bounds.max_equity_age_ns:
-            return Reason.EQUITY_STALE
-        if source is None or limits is None:
-            return Reason.NO_LIMIT
-        if intent.instrument not in source.instruments or (intent.side.sign < 0 and not source.allow_short):
-            return Reason.NOT_ALLOWED
-        return _price_condition(view, limits, market_ns)
-
     def _reduce(
         self,
         intent: Intent,
         view: InstrumentView,
+        limits: InstrumentLimits | None,
+        how: Cell,
         order_id: OrderId,
         epoch: int,
         now_ns: int,
@@ -172,9 +181,6 @@ class Gate:
     ) -> Verdict:
         if intent.price is not None and intent.price <= 0:
             return _denied(intent, OrderClass.REDUCE, Reason.MALFORMED, f"price {intent.price}")
-        limits = self._limits.instruments.get(intent.instrument)
-        condition = _price_condition(view, limits, market_ns)
-        how = Cell.PASS if condition is None else MATRIX[condition][OrderClass.REDUCE]
         shaped = shape_exit(intent, view, limits, self._limits.account, how, market_ns - view.price_ns)
         return self._approve(
             intent,
