@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextvars import ContextVar
-from typing import Protocol, TypeAlias
+from typing import TypeAlias
 
 import aiohttp
 from aiohttp.client_reqrep import ClientRequest, ClientResponse
@@ -20,12 +20,8 @@ from appliance.domain.verdict import Approved, OrderClass
 from appliance.ports import Clock, Latch, StoppedAtWire
 
 
-class Recheck(Protocol):
-    """Raises StoppedAtWire if the order may not leave any more."""
-
-    def __call__(self, order: Approved) -> None:
-        """Called immediately before the write."""
-        ...
+Recheck: TypeAlias = Callable[[Approved], None]
+"""Called immediately before the write; raises StoppedAtWire if the order may not leave any more."""
 
 
 def make_recheck(latch: Latch, clock: Clock) -> Recheck:
