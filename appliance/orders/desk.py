@@ -15,11 +15,11 @@ from typing import Protocol
 
 from appliance.domain.describe import describe_fill, describe_intent, describe_order, describe_verdict
 from appliance.domain.errors import PeerError, StoreError, TransportError
-from appliance.domain.ids import InstrumentId, IntentId, SourceId
+from appliance.domain.ids import InstrumentId, IntentId, OrderId, SourceId
 from appliance.domain.instrument import Instrument
 from appliance.domain.intent import Action, Intent
 from appliance.domain.mode import TripReason
-from appliance.domain.order import Fill, Filled, Order, OrderEvent, OrderState, VenueEvent
+from appliance.domain.order import Fill, Filled, Order, OrderEvent, OrderState, VenueEvent, VenueOrder
 from appliance.domain.verdict import Approved, Denied, OrderClass, Verdict
 from appliance.orders.book import Change, Orders
 from appliance.orders.identity import IdLedger
@@ -108,17 +108,27 @@ class Desk:
 
     async def cancel(self, order: Order) -> None:
         """Asks for the end of one order. Repeating it is harmless: a sweep does."""
+        causes = (order.cause,) if order.cause >= 0 else ()
+        await self._cancel(order.id, order.instrument, order.source, causes)
+
+    async def cancel_stray(self, stray: VenueOrder) -> None:
+        """Asks for the end of an order the venue lists and we do not know: it is exposure all the same."""
+        self._scribe.note("venue", {"order_id": stray.order_id, "problem": "unknown order, cancelled"})
+        await self._cancel(stray.order_id, stray.instrument, SourceId("sweep"), ())
+
+    async def _cancel(
+        self, target: OrderId, instrument: InstrumentId, source: SourceId, causes: Sequence[int]
+    ) -> None:
         self._cancels += 1
         intent = Intent(
-            id=IntentId(f"cancel/{order.id}/{self._clock.mono_ns()}/{self._cancels}"),
-            source=order.source,
-            instrument=order.instrument,
+            id=IntentId(f"cancel/{target}/{self._clock.mono_ns()}/{self._cancels}"),
+            source=source,
+            instrument=instrument,
             created_ns=self._clock.utc_ns(),
             action=Action.CANCEL,
-            side=order.side,
-            target=order.id,
+            target=target,
         )
-        await self.place(intent, causes=(order.cause,) if order.cause >= 0 else ())
+        await self.place(intent, causes)
 
     async def collect(self) -> list[Change]:
         """Books everything the venue has reported since the last call."""

@@ -59,6 +59,10 @@ class ExitDesk(Protocol):
         """Asks for the end of an order."""
         ...
 
+    async def cancel_stray(self, stray: VenueOrder) -> None:
+        """Asks for the end of an order we do not know."""
+        ...
+
     async def collect(self) -> object:
         """Books what the venue reported."""
         ...
@@ -114,9 +118,8 @@ class ExitFlow:
         await self._desk.collect()
         left = [order for order in await self._venue.open_orders() if self._may_increase(order)]
         for stray in left:
-            known = self._desk.orders.get(stray.order_id)
-            if known is not None:
-                await self._desk.cancel(known)
+            if self._desk.orders.get(stray.order_id) is None:
+                await self._desk.cancel_stray(stray)
         await self._desk.collect()
         if not left and now_ns - self._swept_since_ns >= SWEEP_NS:
             self.confirmed = not any(o.order_class is OrderClass.INCREASE for o in self._desk.orders.live())
