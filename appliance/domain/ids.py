@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 from typing import NewType
 
@@ -25,7 +24,7 @@ RunId = NewType("RunId", str)
 """One replay or live session on one venue account."""
 
 ORDER_ID_MAX = 36
-_DIGEST_BYTES = 15  # 24 letters of base32 without padding
+ORDER_ID_PREFIX = "il-"
 
 
 def derive_order_id(account: str, source: SourceId, intent: IntentId, attempt: int = 0) -> OrderId:
@@ -35,9 +34,6 @@ def derive_order_id(account: str, source: SourceId, intent: IntentId, attempt: i
     be settled by looking the id up. Fields are length-framed: ("ab", "c") and ("a", "bc") differ (P02).
     `attempt` separates deliberate new tries of an exit; 120 bits of BLAKE2b make a collision negligible.
     """
-    framed = b"".join(
-        len(part).to_bytes(4, "big") + part
-        for part in (account.encode(), source.encode(), intent.encode(), attempt.to_bytes(4, "big"))
-    )
-    digest = hashlib.blake2b(framed, digest_size=_DIGEST_BYTES).digest()
-    return OrderId("il-" + base64.b32encode(digest).decode("ascii").lower())
+    framed = f"{len(account)}:{account}{len(source)}:{source}{len(intent)}:{intent}{attempt}"
+    digest = hashlib.blake2b(framed.encode(), digest_size=15).hexdigest()
+    return OrderId(ORDER_ID_PREFIX + digest)

@@ -6,20 +6,22 @@ A false positive (2^-64 per pair) denies an order that was new; a false negative
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterable
 
-from appliance.domain.ids import OrderId
+from appliance.domain.ids import ORDER_ID_PREFIX, OrderId
+
+_LENGTH = len(ORDER_ID_PREFIX) + 30
+_FROM, _TO = len(ORDER_ID_PREFIX), len(ORDER_ID_PREFIX) + 16  # the first 8 bytes of the digest
 
 
 class IdLedger:
-    """Answers `in`. Ids of this appliance are base32 of a digest; anything else is kept as it is."""
+    """Answers `in`. Ids of this appliance are a digest in hexadecimal; anything else is kept as it is."""
 
     def __init__(self, known: Iterable[OrderId] = ()) -> None:
         self._seen: set[int | str] = {_short(order_id) for order_id in known}
 
     def __contains__(self, order_id: object) -> bool:
-        return isinstance(order_id, str) and _short(OrderId(order_id)) in self._seen
+        return isinstance(order_id, str) and _short(order_id) in self._seen
 
     def __len__(self) -> int:
         return len(self._seen)
@@ -29,11 +31,10 @@ class IdLedger:
         self._seen.add(_short(order_id))
 
 
-def _short(order_id: OrderId) -> int | str:
-    letters = order_id[3:]
-    if len(letters) != 24 or not order_id.startswith("il-"):
+def _short(order_id: str) -> int | str:
+    if len(order_id) != _LENGTH or not order_id.startswith(ORDER_ID_PREFIX):
         return order_id
     try:
-        return int.from_bytes(base64.b32decode(letters.upper())[:8], "big")
+        return int(order_id[_FROM:_TO], 16)
     except ValueError:
         return order_id

@@ -10,7 +10,7 @@ from collections.abc import Container, Iterator
 from typing import Protocol
 
 from appliance.domain.ids import OrderId, derive_order_id
-from appliance.domain.intent import Action, Intent, OrderType
+from appliance.domain.intent import Action, Intent, OrderType, Side
 from appliance.domain.mode import Mode
 from appliance.domain.money import Price
 from appliance.domain.reasons import Reason
@@ -125,7 +125,9 @@ class Gate:
         source = self._limits.sources.get(intent.source)
         if source is None or limits is None:
             yield Reason.NO_LIMIT
-        elif intent.instrument not in source.instruments or (intent.side.sign < 0 and not source.allow_short):
+        elif intent.instrument not in source.instruments or (
+            intent.side is Side.SELL and not source.allow_short
+        ):
             yield Reason.NOT_ALLOWED
         price = _price_condition(view, limits, market_ns)
         if price is not None:
@@ -143,7 +145,7 @@ class Gate:
         source = self._limits.sources.get(intent.source)
         if limits is None or source is None:  # the matrix has denied this; it keeps the types honest
             return _denied(intent, OrderClass.INCREASE, Reason.NO_LIMIT, intent.instrument)
-        reference = view.ask if intent.side.sign > 0 else view.bid
+        reference = view.ask if intent.side is Side.BUY else view.bid
         refusal = (
             entries.shape(intent, view.instrument)
             or entries.size(intent, view.instrument, limits, reference)
@@ -158,14 +160,25 @@ class Gate:
         stop, second = entries.stop(intent, view.instrument, limits, source, reference)
         if isinstance(stop, Reason):
             return _denied(intent, OrderClass.INCREASE, stop, str(second))
-        return self._approve(
-            intent,
+        return Approved(
             order_id,
+            intent.id,
+            intent.source,
+            intent.instrument,
+            Action.NEW,
             OrderClass.INCREASE,
+            intent.side,
+            intent.qty,
+            intent.order_type,
+            intent.price,
+            intent.stop_price if intent.order_type is OrderType.STOP else None,
+            Price(stop),
+            intent.time_in_force,
+            False,
+            None,
             epoch,
-            now_ns,
-            attached=Price(stop),
-            flags=Flag.STOP_ATTACHED if second else Flag.NONE,
+            now_ns + APPROVAL_NS,
+            Flag.STOP_ATTACHED if second else Flag.NONE,
         )
 
     def _reduce(
@@ -182,16 +195,25 @@ class Gate:
         if intent.price is not None and intent.price <= 0:
             return _denied(intent, OrderClass.REDUCE, Reason.MALFORMED, f"price {intent.price}")
         shaped = shape_exit(intent, view, limits, self._limits.account, how, market_ns - view.price_ns)
-        return self._approve(
-            intent,
+        return Approved(
             order_id,
+            intent.id,
+            intent.source,
+            intent.instrument,
+            Action.NEW,
             OrderClass.REDUCE,
+            intent.side,
+            shaped.qty,
+            shaped.order_type,
+            shaped.price,
+            None,
+            None,
+            intent.time_in_force,
+            True,
+            None,
             epoch,
-            now_ns,
-            qty=shaped.qty,
-            order_type=shaped.order_type,
-            price=shaped.price,
-            flags=shaped.flags,
+            now_ns + APPROVAL_NS,
+            shaped.flags,
         )
 
     def _protective(
@@ -202,56 +224,49 @@ class Gate:
             return _denied(intent, OrderClass.PROTECTIVE, Reason.MALFORMED, f"trigger {trigger}")
         tick = view.instrument.tick
         off_tick = trigger % tick
-        return self._approve(
-            intent,
+        return Approved(
             order_id,
+            intent.id,
+            intent.source,
+            intent.instrument,
+            Action.NEW,
             OrderClass.PROTECTIVE,
+            intent.side,
+            intent.qty,
+            OrderType.STOP,
+            None,
+            Price(max(tick, trigger - off_tick)),
+            None,
+            intent.time_in_force,
+            True,
+            intent.protects,
             epoch,
-            now_ns,
-            stop_price=Price(max(tick, trigger - off_tick)),
-            flags=Flag.ROUNDED if off_tick else Flag.NONE,
+            now_ns + APPROVAL_NS,
+            Flag.ROUNDED if off_tick else Flag.NONE,
         )
 
     def _cancel(self, intent: Intent, epoch: int, now_ns: int) -> Verdict:
         if intent.target is None:
             return _denied(intent, OrderClass.CANCEL, Reason.MALFORMED, "CANCEL without a target")
-        return self._approve(intent, intent.target, OrderClass.CANCEL, epoch, now_ns)
-
-    def _approve(
-        self,
-        intent: Intent,
-        order_id: OrderId,
-        order_class: OrderClass,
-        epoch: int,
-        now_ns: int,
-        *,
-        qty: int | None = None,
-        order_type: OrderType | None = None,
-        price: Price | None = None,
-        stop_price: Price | None = None,
-        attached: Price | None = None,
-        flags: Flag = Flag.NONE,
-    ) -> Approved:
-        exit_order = order_class is OrderClass.REDUCE
         return Approved(
-            order_id=order_id,
-            intent_id=intent.id,
-            source=intent.source,
-            instrument=intent.instrument,
-            action=Action.CANCEL if order_class is OrderClass.CANCEL else Action.NEW,
-            order_class=order_class,
-            side=intent.side,
-            qty=intent.qty if qty is None else type(intent.qty)(qty),
-            order_type=order_type or intent.order_type,
-            price=price if exit_order else intent.price,
-            stop_price=stop_price if stop_price is not None else _trigger(intent),
-            attached_stop=attached,
-            time_in_force=intent.time_in_force,
-            reduce_only=order_class in (OrderClass.REDUCE, OrderClass.PROTECTIVE),
-            protects=intent.protects,
-            latch_epoch=epoch,
-            deadline_ns=now_ns + APPROVAL_NS,
-            flags=flags,
+            intent.target,
+            intent.id,
+            intent.source,
+            intent.instrument,
+            Action.CANCEL,
+            OrderClass.CANCEL,
+            intent.side,
+            intent.qty,
+            intent.order_type,
+            None,
+            None,
+            None,
+            intent.time_in_force,
+            False,
+            None,
+            epoch,
+            now_ns + APPROVAL_NS,
+            Flag.NONE,
         )
 
     def _why(self, reason: Reason, intent: Intent) -> str:
@@ -259,10 +274,6 @@ class Gate:
             hold = self._holds.blocking(intent.instrument)
             return f"{hold.cause} on {hold.scope}" if hold is not None else ""
         return intent.instrument if reason in (Reason.NO_LIMIT, Reason.NOT_ALLOWED) else ""
-
-
-def _trigger(intent: Intent) -> Price | None:
-    return intent.stop_price if intent.order_type is OrderType.STOP else None
 
 
 def _price_condition(view: InstrumentView, limits: InstrumentLimits | None, market_ns: int) -> Reason | None:

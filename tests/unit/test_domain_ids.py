@@ -11,7 +11,7 @@ def test_an_order_id_is_a_function_of_the_wish() -> None:
     """The same after any restart, on any machine: the value is pinned."""
     made = derive_order_id("demo", SourceId("trend"), IntentId("1"))
     assert made == derive_order_id("demo", SourceId("trend"), IntentId("1"))
-    assert made == "il-eszbblyloenxde7l7yc3ornz"
+    assert made == "il-25e6c174600b89b6fba81ad427da7e"
 
 
 def test_it_fits_every_venue() -> None:
