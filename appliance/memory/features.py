@@ -21,8 +21,9 @@ HISTORY_BARS = LONG + 1
 """Bars before the first condition: 20 returns need 21 closes."""
 
 MAX_GAP_BARS = 14
-"""A longer silence restarts the history. In daily bars it passes every closure of an exchange on record
-since 1998 (the longest in the test data: 7 days) and in minute bars it separates sessions."""
+"""A longer silence restarts the history. Daily bars pass over holidays (the longest in 23 years of SPY: 7
+days), minute bars stop at the end of a session. A shorter hole goes unnoticed: a lost bar and a holiday look
+the same."""
 
 MISSING = -(2**63)
 """A feature this feed does not carry (a spread without quotes); it neither attracts nor repels."""

@@ -32,8 +32,8 @@ from appliance.memory.streams import Condition, Statistics, Stream, whole_second
 from appliance.ports import Precedent
 
 BATCH_MAX = 512
-"""Keeps a statement below SQLite's 32,766 parameters, and a batch shorter than the way from one scaling version
-to the next, so that every version is complete before its successor is cut."""
+"""Keeps a statement below SQLite's 32,766 parameters, and a batch shorter than the way from one scaling
+version to the next, so that every version is complete before its successor is cut."""
 
 CANDIDATES = 64
 """At least so many bit codes are ranked exactly, and six for each neighbour asked for; sqlite-vec's time

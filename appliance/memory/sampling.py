@@ -27,7 +27,8 @@ _INT64_MAX = 2**63 - 1
 class Sample(Struct, frozen=True, gc=False):
     """One finished bar. spread_ppb: mean (ask - bid) / mid while it was open, None if no quote was seen.
 
-    restart: what came before belongs to another series or is missing, so no history may reach across.
+    restart: a better source has taken over, so no history may reach across. Not stored: a process that starts
+    anew within 21 bars of it does reach across.
     """
 
     bar: Bar

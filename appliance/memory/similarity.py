@@ -55,8 +55,7 @@ class Encoder:
 
 
 def squared_distances(one: NDArray[np.int8], many: NDArray[np.int8]) -> NDArray[np.int32]:
-    """Exact squared L2 distances, shape (n,). sqlite-vec's own are float sums, which may differ by
-    machine."""
+    """Exact squared L2, shape (n,); sqlite-vec's own are float sums, not the same on every machine."""
     difference = many.astype(np.int32) - one.astype(np.int32)
     squared: NDArray[np.int32] = np.einsum("nk,nk->n", difference, difference)  # at most 512 × 254² < 2^25
     return squared
