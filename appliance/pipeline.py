@@ -14,7 +14,6 @@ from collections.abc import Mapping, Sequence
 from msgspec import Struct
 
 from appliance.domain.describe import describe_signal
-from appliance.domain.errors import TransportError
 from appliance.domain.ids import InstrumentId, IntentId, SourceId
 from appliance.domain.intent import Intent, OrderType, Side
 from appliance.domain.mode import Mode, TripReason
@@ -144,10 +143,7 @@ class Pipeline:
 
     async def _precedents(self, instrument: InstrumentId) -> list[dict[str, object]]:
         """What resembled this, for the log: slow or broken memory delays a signal, it stops none."""
-        try:
-            found = await self._s.memory.find_similar_conditions(instrument, PRECEDENTS)
-        except TransportError:
-            return []
+        found = await self._s.memory.find_similar_conditions(instrument, PRECEDENTS)
         return [
             {"observation": p.observation, "event_ns": str(p.event_ns), "distance": p.distance} for p in found
         ]

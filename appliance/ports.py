@@ -269,7 +269,7 @@ class PaperMarket(Protocol):
 
 
 class Precedent(Struct, frozen=True, kw_only=True):
-    """One earlier observation that resembles the present one. distance: L2 in the embedding's space."""
+    """One earlier observation that resembles the present one. distance: L2 in int8 steps of the embedding."""
 
     observation: str
     event_ns: int
@@ -284,7 +284,13 @@ class Memory(Protocol):
         ...
 
     async def find_similar_conditions(self, instrument: InstrumentId, k: int) -> Sequence[Precedent]:
-        """The k conditions most like the latest one of this instrument, itself excluded."""
+        """The k conditions most like the latest one of this instrument, itself excluded. Never raises: no
+        answer in time is an empty one."""
+        ...
+
+    async def settle(self) -> bool:
+        """Lets a memory that has fallen behind catch up, for a bounded time; a replay at full speed calls it
+        now and then. False if it did not catch up."""
         ...
 
 

@@ -287,6 +287,7 @@ async def _make_feed(
         DataQuality(tables.make_quality(config), first_ns),
         Pipeline(stages, session.run),
         venue,
+        stages.memory,
         stages.safety,
         stages.scribe,
         clock,

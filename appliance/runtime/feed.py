@@ -20,12 +20,13 @@ from appliance.market.pace import Pacer
 from appliance.market.quality import DataQuality
 from appliance.market.replay import ProgressMeter, Replay
 from appliance.pipeline import Pipeline
-from appliance.ports import PaperMarket, Scribe
+from appliance.ports import Memory, PaperMarket, Scribe
 from appliance.runtime.clock import ReplayClock
 from appliance.safety.controller import SafetyController
 from appliance.safety.holds import instrument_scope
 
 YIELD_EVERY = 16
+SETTLE_EVERY = 1_000
 STILL_S = 0.05
 LONGEST_NAP_S = 0.25
 
@@ -45,6 +46,7 @@ class ReplayFeed:
         quality: DataQuality,
         pipeline: Pipeline,
         market: PaperMarket,
+        memory: Memory,
         safety: SafetyController,
         scribe: Scribe,
         clock: ReplayClock,
@@ -61,6 +63,7 @@ class ReplayFeed:
         self.quality = quality
         self._pipeline = pipeline
         self._market = market
+        self._memory = memory
         self._safety = safety
         self._scribe = scribe
         self._clock = clock
@@ -90,6 +93,9 @@ class ReplayFeed:
                 await self._deliver(observation)
             if count % YIELD_EVERY == 0:
                 await asyncio.sleep(0)
+            if count % SETTLE_EVERY == 0:
+                # A loop that never rests starves memory's thread of the interpreter: 8 s without a write.
+                await self._memory.settle()
         self._catch_up()
         self.finished = True
 

@@ -22,3 +22,7 @@ class NoMemory:
     ) -> Sequence[Precedent]:
         """Nothing is remembered."""
         return ()
+
+    async def settle(self) -> bool:
+        """Nothing to catch up with."""
+        return True

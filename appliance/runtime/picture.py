@@ -6,7 +6,7 @@ import time
 
 from appliance import __version__
 from appliance.domain.mode import Mode, TripReason
-from appliance.domain.money import format_share
+from appliance.domain.money import AMOUNT_ONE, format_share
 from appliance.domain.status import (
     AuditHead,
     Lamp,
@@ -20,6 +20,7 @@ from appliance.domain.status import (
 from appliance.memory.service_store import MemoryService
 from appliance.runtime.build import Parts
 from appliance.runtime.config import Config
+from appliance.runtime.units import Money
 from appliance.runtime.version import commit
 from appliance.safety.modes import SYSTEM_MODE
 from appliance.safety.recovery import RECOVERY
@@ -138,7 +139,7 @@ class Picture:
                     name,
                     table.instrument,
                     "stopped" if stopped else "running",
-                    allocation.stopped_reason,
+                    _stopped_because(table.drawdown) if stopped else "",
                     str(allocation.stopped_ns),
                 )
             )
@@ -157,6 +158,11 @@ class Picture:
         )
 
 
+def _stopped_because(drawdown_ppm: int) -> str:
+    """The page says which limit, not how far below it: that would be P&L. The log has the figure."""
+    return f"its allocation fell more than {format_share(drawdown_ppm)} from its peak"
+
+
 def limit_lines(config: Config) -> tuple[LimitLine, ...]:
     """Limits as configured, in people's units; never how much of one is used."""
     limits = config.limits
@@ -169,15 +175,19 @@ def limit_lines(config: Config) -> tuple[LimitLine, ...]:
         if table.limits is None:
             lines.append(LimitLine(symbol, "limits", "none: entries are denied"))
             continue
-        money = f"{table.limits.max_order_value // 10**10} {table.limits.max_order_value.currency}"
+        money = _money(table.limits.max_order_value)
         lines += [
             LimitLine(symbol, "largest order", f"{table.limits.max_order_qty}, {money}"),
             LimitLine(symbol, "price collar", format_share(table.limits.collar)),
             LimitLine(symbol, "furthest stop", format_share(table.limits.max_stop)),
         ]
     for name, strategy in config.strategies.items():
-        money = f"{strategy.allocation // 10**10} {strategy.allocation.currency}"
+        money = _money(strategy.allocation)
         lines.append(LimitLine(name, "allocation", money))
         lines.append(LimitLine(name, "drawdown", format_share(strategy.drawdown)))
     return tuple(lines)
 
+
+
+def _money(value: Money) -> str:
+    return f"{value // AMOUNT_ONE:,} {value.currency}"
