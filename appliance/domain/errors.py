@@ -20,19 +20,20 @@ class InterlockError(Exception):
 
     what: one sentence, what did not work.
     why:  the cause, ending with a place in parentheses where there is one.
-    do:   the command or act that mends it; empty when nothing can be done by hand.
+    do:   the command or act that mends it; the kind's own advice if none is given.
     """
 
     exit_code: ExitCode = ExitCode.INVARIANT
+    default_do = "run it again with --debug and report what it prints"
 
     def __init__(self, what: str, why: str = "", do: str = "") -> None:
         self.what = what
         self.why = why
-        self.do = do
+        self.do = do or self.default_do
         super().__init__(self.sentence())
 
     def sentence(self) -> str:
-        """`WHAT. WHY. DO: command.`, without the parts that are empty."""
+        """`WHAT. WHY. DO: command`, without the parts that are empty."""
         parts = [self.what.rstrip(".") + "."]
         if self.why:
             parts.append(self.why.rstrip(".") + ".")
@@ -45,24 +46,28 @@ class PeerError(InterlockError):
     """A message, file or record from outside is wrong. Nothing of it is used."""
 
     exit_code = ExitCode.UNAVAILABLE
+    default_do = "check what was given, then try again"
 
 
 class TransportError(InterlockError):
     """No conversation took place, or its outcome is unknown."""
 
     exit_code = ExitCode.UNAVAILABLE
+    default_do = "see that the other side runs: interlock status"
 
 
 class StoreError(InterlockError):
     """A durable write failed or its fate is unknown; the store may not be used again in this process."""
 
     exit_code = ExitCode.STORE
+    default_do = "interlock doctor"
 
 
 class ConfigError(InterlockError):
     """Configuration or trust material is missing, unknown or out of range."""
 
     exit_code = ExitCode.CONFIG
+    default_do = "compare the file with interlock config --example"
 
 
 class InvariantError(InterlockError):
@@ -75,27 +80,32 @@ class UsageError(InterlockError):
     """The command line cannot be understood."""
 
     exit_code = ExitCode.USAGE
+    default_do = "interlock --help"
 
 
 class PeerMissingError(InterlockError):
     """A process this command needs is not running (guard, venue, collector)."""
 
     exit_code = ExitCode.UNAVAILABLE
+    default_do = "interlock up"
 
 
 class CannotCreateError(InterlockError):
     """A file or directory cannot be created, or would overwrite something."""
 
     exit_code = ExitCode.CANNOT_CREATE
+    default_do = "choose another place, or free this one"
 
 
 class BusyError(InterlockError):
     """A port is taken, or the same process already runs on this state directory."""
 
     exit_code = ExitCode.BUSY
+    default_do = "interlock status"
 
 
 class NoPermissionError(InterlockError):
     """The operating system refuses access."""
 
     exit_code = ExitCode.NO_PERMISSION
+    default_do = "run it as the user who owns the state directory"

@@ -19,7 +19,6 @@ from appliance.domain.reasons import Reason
 from appliance.domain.verdict import Approved, OrderClass
 from appliance.ports import Clock, Latch, StoppedAtWire
 
-
 Recheck: TypeAlias = Callable[[Approved], None]
 """Called immediately before the write; raises StoppedAtWire if the order may not leave any more."""
 

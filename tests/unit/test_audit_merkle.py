@@ -119,6 +119,19 @@ def test_two_roots_of_one_size_are_refused() -> None:
         verify_consistency(4, 4, leaf_hash(b"a"), leaf_hash(b"b"), [])
 
 
+def test_a_proof_may_not_go_on_above_the_root() -> None:
+    """Even where the roots were chosen so that the longer walk would lead to them."""
+    leaves = [leaf_hash(bytes([value])) for value in range(5)]
+    extra = leaf_hash(b"extra")
+    with pytest.raises(PeerError, match="too long"):
+        verify_inclusion(0, 1, leaves[0], [extra], node_hash(extra, leaves[0]))
+    proof = consistency_proof(3, 5, lambda start, stop: root_from_hashes(leaves[start:stop]))
+    old_root, root = root_from_hashes(leaves[:3]), root_from_hashes(leaves)
+    verify_consistency(3, 5, old_root, root, proof)
+    with pytest.raises(PeerError, match="too long"):
+        verify_consistency(3, 5, node_hash(extra, old_root), node_hash(extra, root), [*proof, extra])
+
+
 def test_hashes_have_32_bytes() -> None:
     """Also where they would otherwise only be compared: an empty leaf hash equals an empty root."""
     with pytest.raises(PeerError, match="bytes"):

@@ -242,7 +242,7 @@ def test_working_sells_cover_a_sell() -> None:
     venue.bar(100_000, 100_000, 100_000, 100_000)
     venue.order("a")
     venue.bar(100_000, 100_000, 100_000, 100_000)
-    limit = {"side": Side.SELL, "order_type": OrderType.LIMIT, "price": Price(101_000)}
+    limit: dict[str, Any] = {"side": Side.SELL, "order_type": OrderType.LIMIT, "price": Price(101_000)}
     assert isinstance(venue.order("s1", qty=60, **limit)[0], Accepted)
     assert isinstance(venue.order("s2", qty=41, **limit)[0], Rejected)
     assert isinstance(venue.order("s3", qty=40, **limit)[0], Accepted)
@@ -290,21 +290,31 @@ def test_standing_still_lets_exits_trade_at_the_last_price() -> None:
     assert _fills(venue.news()) == [("exit", 100, 100_500 - HALF)]
 
 
+def _quote(bid_qty: int = 50, ask_qty: int = 70) -> Quote:
+    return Quote(
+        instrument=SPX,
+        event_ns=1,
+        seen_ns=1,
+        bid=Price(99_990),
+        bid_qty=Qty(bid_qty),
+        ask=Price(100_010),
+        ask_qty=Qty(ask_qty),
+    )
+
+
 def test_quotes_and_trades_move_the_book_as_they_were() -> None:
     """A market order takes the quoted size; a print through our bid fills us after the size ahead of us."""
     venue = Venue()
-    quote = {"event_ns": 1, "seen_ns": 1, "instrument": SPX}
-    venue.step(Quote(bid=Price(99_990), bid_qty=Qty(50), ask=Price(100_010), ask_qty=Qty(70), **quote))
+    venue.step(_quote())
     venue.order("a", order_type=OrderType.LIMIT, price=Price(100_010))
-    events = venue.step(
-        Quote(bid=Price(99_990), bid_qty=Qty(50), ask=Price(100_010), ask_qty=Qty(70), **quote)
-    )
-    assert _fills(events) == [("a", 70, 100_010)]
+    assert _fills(venue.step(_quote())) == [("a", 70, 100_010)]
     venue.engine.cancel(OrderId("a"))
     venue.order("bid", order_type=OrderType.LIMIT, price=Price(99_990))
-    venue.step(Quote(bid=Price(99_990), bid_qty=Qty(50), ask=Price(100_010), ask_qty=Qty(70), **quote))
-    trade = {"event_ns": 2, "seen_ns": 2, "instrument": SPX, "seller_initiated": True}
-    assert _fills(venue.step(Trade(price=Price(99_990), qty=Qty(60), **trade))) == [("bid", 10, 99_990)]
+    venue.step(_quote())
+    trade = Trade(
+        instrument=SPX, event_ns=2, seen_ns=2, price=Price(99_990), qty=Qty(60), seller_initiated=True
+    )
+    assert _fills(venue.step(trade)) == [("bid", 10, 99_990)]
 
 
 def test_cash_and_position_add_up() -> None:

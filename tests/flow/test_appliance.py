@@ -1,0 +1,262 @@
+"""The whole appliance as a person meets it: processes, real time, real pages, real log.
+
+Guard with the simulated board, collector, paper venue and core, started by `interlock up` on ports of their
+own. Slow by nature (an arm press takes 4 s): what can be tested below this level is tested there.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from appliance.audit.records import decode_entry
+from appliance.domain.ids import InstrumentId
+from appliance.domain.order import Filled
+from appliance.domain.status import Status
+from appliance.runtime.board_socket import command_board
+from appliance.runtime.guard_link import Glance
+from appliance.runtime.restore import last_run, restore
+from appliance.runtime.supervise import fetch_status
+from appliance.storage.log_reader import LogReader
+from appliance.venues.paper_journal import Opened, Stepped, Submitted, read_journal
+from tests.ports import free_ports, with_ports
+from tests.processes import ROOT, Child, running, until
+
+
+class Box:
+    """State and run-time directories of one appliance."""
+
+    def __init__(self, root: Path, changes: dict[str, str] | None = None) -> None:
+        self.state, self.runtime, self.root = root / "state", root / "run", root
+        self.where = ["--state", str(self.state), "--runtime", str(self.runtime)]
+        self.config = self.state / "interlock.toml"
+        assert self.interlock("init").returncode == 0
+        self.port = with_ports(self.config, free_ports(3))
+        text = self.config.read_text()
+        for old, new in (changes or {}).items():
+            assert old in text, old
+            text = text.replace(old, new)
+        self.config.write_text(text)
+
+    def interlock(self, verb: str, *more: str, **keywords: Any) -> subprocess.CompletedProcess[str]:
+        """Runs one command to its end."""
+        command = [sys.executable, "-m", "appliance", *verb.split(), *self.where, *more]
+        return subprocess.run(
+            command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False, **keywords
+        )
+
+    def up(self, *more: str) -> list[str]:
+        """Command line of the supervisor."""
+        return ["appliance", "up", *self.where, *more]
+
+    def status(self) -> Status | None:
+        """The core's picture."""
+        return fetch_status("127.0.0.1", self.port)
+
+    def mode(self) -> str:
+        """The mode on the page; empty while nobody answers."""
+        status = self.status()
+        return status.mode if status is not None else ""
+
+    def lamps(self) -> list[str]:
+        """Patterns green, yellow, red as the page shows them."""
+        status = self.status()
+        return [lamp.pattern for lamp in status.lamps] if status is not None else []
+
+    def ready_for_a_step(self) -> bool:
+        """Nothing but the arm press is missing."""
+        status = self.status()
+        return status is not None and not status.missing
+
+    def done(self) -> int:
+        """Observations replayed."""
+        status = self.status()
+        return status.progress.done if status is not None else 0
+
+    def core_pid(self) -> int:
+        """The core's process, as its page says."""
+        return Glance(self.runtime).core_words()["PID"]
+
+    def entries(self, kind: str) -> list[dict[str, Any]]:
+        """Data of every entry of one kind."""
+        reader = LogReader(self.state / "log")
+        try:
+            return [dict(decode_entry(entry.body).data) for entry in reader.entries_of_kind(kind)]
+        finally:
+            reader.close()
+
+    def held(self) -> dict[str, int]:
+        """Positions by the venue's own order log, the judge."""
+        positions: dict[str, int] = {}
+        for entry in self.entries("fill"):
+            sign = 1 if entry["side"] == "BUY" else -1
+            positions[entry["instrument"]] = positions.get(entry["instrument"], 0) + sign * int(
+                entry["raw"]["qty"]
+            )
+        return {symbol: qty for symbol, qty in positions.items() if qty}
+
+
+@pytest.fixture
+def box(tmp_path: Path) -> Box:
+    """A new appliance at a speed at which positions are held within seconds."""
+    return Box(tmp_path, {'speed = "60 d/s"': 'speed = "200 d/s"'})
+
+
+@pytest.fixture
+def up(box: Box, tmp_path: Path) -> Iterator[Child]:
+    """The whole appliance, armed and replaying."""
+    with running(box.up(), tmp_path / "up.log") as child:
+        until(lambda: box.mode() == "NORMAL" or child.process.poll() is not None, "NORMAL", 60)
+        assert child.process.poll() is None, child.output()
+        yield child
+
+
+def _verified(box: Box) -> dict[str, Any]:
+    found = box.interlock("verify", "--json")
+    report: dict[str, Any] = json.loads(found.stdout)
+    assert found.returncode == 0, report
+    return report
+
+
+def test_from_the_button_to_flat_and_back(box: Box, up: Child) -> None:
+    """Press: gate shut, orders cancelled, positions liquidated; release restarts nothing; two arm presses."""
+    until(box.held, "a position", 60)
+    assert box.interlock("board press").returncode == 0
+    until(lambda: box.mode() == "EMERGENCY", "EMERGENCY on the page", 5)
+    until(lambda: not box.held(), "everything sold", 10)
+    status = box.status()
+    assert status is not None
+    assert status.trip is not None
+    assert (status.trip.reason, status.armed, status.progress.state) == ("KILL_BUTTON", False, "stopped")
+    until(lambda: box.lamps() == ["off", "off", "slow"], "the lights of a stored emergency", 5)
+    sold = [entry for entry in box.entries("verdict") if entry.get("class") == "REDUCE"]
+    assert sold
+    assert all(entry["reduce_only"] for entry in sold)
+    stopped_at = box.done()
+    assert box.interlock("board release").returncode == 0
+    assert box.mode() == "EMERGENCY"
+    until(box.ready_for_a_step, "the core's consent to a step", 10)
+    assert box.interlock("board arm").returncode == 0
+    until(lambda: box.mode() == "PAUSED", "PAUSED after one arm press", 5)
+    assert box.done() == stopped_at
+    until(box.ready_for_a_step, "the permit", 10)
+    assert box.interlock("board arm").returncode == 0
+    until(lambda: box.mode() == "NORMAL", "NORMAL after the second", 5)
+    until(lambda: box.done() > stopped_at, "the replay going on", 10)
+    assert up.stop() == 130
+    report = _verified(box)
+    assert report["unsigned"] == 0
+    assert report["witnessed"] > 0
+
+
+def _kill_and_wait(box: Box) -> None:
+    before, pid = box.done(), box.core_pid()
+    os.kill(pid, signal.SIGKILL)
+    until(lambda: Glance(box.runtime).guard_words()["LAMP_YELLOW"] == 3, "yellow fast", 1.5)
+    until(lambda: box.core_pid() != pid and box.mode() == "NORMAL", "the core again", 30)
+    until(lambda: box.done() > before, "the replay past where it was", 30)
+
+
+def test_a_killed_core_comes_back_with_the_venues_truth(box: Box, up: Child) -> None:
+    """SIGKILL: lights within 1 s, restart, reconciliation with the venue, mode as SAFETY 1 says."""
+    for _ in range(3):
+        until(box.held, "a position", 60)
+        _kill_and_wait(box)
+    assert "starting it again" in up.output()
+    assert not box.entries("trip")[1:], "no trip but the proof test's press"
+    assert up.stop() == 130
+    _verified(box)
+    _books_equal_the_venues(box)
+
+
+def test_a_core_killed_while_tripped_stays_tripped(box: Box, up: Child) -> None:
+    """The latch is the guard's: a restarted core reads EMERGENCY from the page and goes on liquidating."""
+    until(box.held, "a position", 60)
+    command_board(box.runtime, "press")
+    os.kill(box.core_pid(), signal.SIGKILL)
+    until(lambda: box.mode() == "EMERGENCY", "EMERGENCY after the restart", 30)
+    until(lambda: not box.held(), "everything sold by the restarted core", 20)
+    assert up.stop() == 130
+    _verified(box)
+    _books_equal_the_venues(box)
+
+
+def test_the_guard_restarted_means_paused_and_no_liquidation(box: Box, up: Child) -> None:
+    """SAFETY 1: a guard restart shuts the gate; nothing is sold, and nobody is armed again by itself."""
+    until(box.held, "a position", 60)
+    os.kill(Glance(box.runtime).guard_words()["PID"], signal.SIGKILL)
+    until(lambda: box.mode() == "PAUSED", "PAUSED", 10)
+    sold = _exits(box)
+    until(lambda: "the guard ended" in up.output(), "the guard's restart", 10)
+    until(box.ready_for_a_step, "the permit to arm again", 15)
+    assert _exits(box) == sold
+    assert box.mode() == "PAUSED"
+    assert box.entries("mode")[-1]["why"] in ("NOT_ARMED", "GUARD_LOST")
+
+
+def _exits(box: Box) -> int:
+    return sum(entry.get("class") == "REDUCE" for entry in box.entries("verdict"))
+
+
+def test_the_log_shows_a_flipped_byte_by_its_place(box: Box, up: Child) -> None:
+    """Entry, bundle, tile, checkpoint, key: `verify` fails and names it."""
+    until(lambda: box.done() > 1_500, "some entries", 60)
+    assert up.stop() == 130
+    _verified(box)
+    for name, place in (
+        ("log/tile/entries/000", "tile/entries/000"),
+        ("log/tile/0/000", "tile/0/000"),
+        ("log/checkpoint", "checkpoint"),
+        ("trust/log.vkey", "log.vkey"),
+    ):
+        path = box.state / name
+        whole = path.read_bytes()
+        damaged = bytearray(whole)
+        damaged[len(damaged) // 2] ^= 1
+        path.write_bytes(bytes(damaged))
+        found = box.interlock("verify")
+        path.write_bytes(whole)
+        assert found.returncode in (1, 78), found.stdout
+        assert place in found.stdout + found.stderr
+    _verified(box)
+
+
+def _books_equal_the_venues(box: Box) -> None:
+    """The venue's journal replayed, event by event, against the audit log's fills."""
+    from appliance.runtime.config_load import load_config
+    from appliance.runtime.tables import make_instruments, make_terms
+    from appliance.venues.paper_engine import PaperEngine
+
+    config = load_config(box.config)
+    engine: PaperEngine | None = None
+    posted: list[str] = []
+    for entry in read_journal(box.state / "venue" / "orders.jsonl"):
+        if isinstance(entry, Opened):
+            engine = PaperEngine(entry.account, make_instruments(config).values(), make_terms(config))
+            continue
+        assert engine is not None
+        if isinstance(entry, Submitted):
+            posted.append(entry.order.order_id)
+            engine.submit(entry.order)
+        elif isinstance(entry, Stepped):
+            engine.step(entry.observation, entry.number)
+        elif hasattr(entry, "order_id"):
+            engine.cancel(entry.order_id)
+        else:
+            for symbol in entry.instruments:
+                engine.stand_still(InstrumentId(symbol))
+    assert engine is not None
+    assert len(posted) == len(set(posted)), "an order was posted twice"
+    theirs = {e.fill.trade_id: e.fill for e in engine.ledger.log if isinstance(e, Filled)}
+    record = last_run(box.state / "log")
+    assert record is not None
+    ours = {fill.trade_id: fill for _, fill in restore(box.state / "log", record).fills}
+    assert ours == theirs
