@@ -171,7 +171,9 @@ def _plain_mapping(data: Mapping[str, object], depth: int) -> dict[str, object]:
     for key, value in data.items():
         if not isinstance(key, str) or not key.isascii():
             raise InvariantError(f"audit data has the key {key!r}: keys are ASCII strings")
-        plain[key] = _plain(value, key, depth + 1)
+        # Most values are short ASCII text, and this runs for every order.
+        ascii_text = type(value) is str and value.isascii()
+        plain[key] = value if ascii_text else _plain(value, key, depth + 1)
     return plain
 
 
@@ -189,10 +191,10 @@ def _plain(value: object, key: str, depth: int) -> object:
         return int(value)
     if depth >= MAX_DEPTH:
         raise InvariantError(f"audit data {key!r} is nested deeper than {MAX_DEPTH}")
-    if isinstance(value, Mapping):
-        return _plain_mapping(value, depth)
     if isinstance(value, list | tuple):
         return [_plain(item, key, depth + 1) for item in value]
+    if isinstance(value, Mapping):
+        return _plain_mapping(value, depth)
     raise InvariantError(f"audit data {key!r} is a {type(value).__name__}, which has no canonical form")
 
 

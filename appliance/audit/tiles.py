@@ -107,12 +107,10 @@ def decode_bundle(data: bytes, width: int) -> list[bytes]:
     while at < len(data) and len(entries) < width:
         start = at + 2
         at = start + int.from_bytes(data[at:start], "big")
-        if start > len(data) or at > len(data):
-            raise PeerError("not an entry bundle", f"item {len(entries)} is cut short")
         entries.append(data[start:at])
     if len(entries) != width or at != len(data):
-        more = "more" if at < len(data) else "fewer"
-        raise PeerError("not an entry bundle", f"it holds {more} than {width} items")
+        what = "more" if at < len(data) else "fewer"
+        raise PeerError("not an entry bundle", f"{len(data)} bytes are {what} than {width} items have")
     return entries
 
 
@@ -154,7 +152,7 @@ class TileBuilder:
     def __init__(self, levels: Sequence[Sequence[bytes]] = (), counts: Sequence[int] = ()) -> None:
         """levels: hashes of the open tile of each level.  counts: full tiles before it, per level."""
         self.levels = [list(level) for level in levels]
-        self._counts = list(counts) or [0] * len(self.levels)
+        self._counts = list(counts)
 
     def add(self, leaf: bytes) -> list[tuple[Tile, list[bytes], bytes]]:
         """The tiles this leaf hash completes, level 0 first, with their hashes and root; usually none."""

@@ -59,7 +59,7 @@ def sentences(picture: dict[str, object], terminal: Terminal) -> list[str]:
     """For people; the last line is the next step."""
     if not picture["prepared"]:
         return [f"there is no appliance in {picture['state']}", "next: interlock init"]
-    if picture["guard"] == "absent" and picture["core"] == "absent":
+    if picture["guard"] != "runs" and picture["core"] != "runs":
         return [f"nothing runs on {picture['state']}", "next: interlock up"]
     mode = str(picture["mode"] or "unknown")
     gate = "gate open" if picture["armed"] and picture["core"] == "runs" else "gate shut"

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import os
+import shutil
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -131,7 +134,7 @@ class _Up:
             ("status", "mode, trip, holds"),
             ("verify", "check the whole audit log"),
         ):
-            say(f"  {self._command(command):<44} {what}")
+            say(f"  {self._command(command):<52} {what}")
         say("Ctrl-C stops everything in order.")
 
     def _arm(self) -> None:
@@ -212,4 +215,17 @@ class _Up:
                 raise
 
     def _command(self, verb: str) -> str:
-        return f"interlock {verb}"
+        """As it must be typed here: with the path of an environment that is not active, and our directories."""
+        program = Path(sys.argv[0])
+        if shutil.which("interlock") is not None:
+            name = "interlock"
+        elif program.name == "interlock":
+            name = os.path.relpath(program)
+        else:
+            name = f"{os.path.relpath(sys.executable)} -m appliance"
+        more = "".join(
+            f" --{key} {value}"
+            for key in ("state", "runtime")
+            if (value := getattr(self._options, key)) is not None
+        )
+        return f"{name} {verb}{more}"

@@ -122,7 +122,7 @@ class LogClient(asyncio.Protocol):
         self._sources: dict[str, int] = {}
         self._size = self._durable = self._signed = 0
         self._root = self._checkpoint = b""
-        self._closing = False
+        self._closing = self._gone = False
         self._transport: asyncio.Transport | None = None
         self._process: asyncio.subprocess.Process | None = None
         self.failure: InterlockError | None = None
@@ -151,10 +151,11 @@ class LogClient(asyncio.Protocol):
                 process_group=0,  # a Ctrl-C at the terminal is for the core, which ends the writer in order
             )
         except OSError as error:
-            ours.close()
             raise StoreError("the log writer cannot be started", str(error)) from error
         finally:
             theirs.close()
+            if client._process is None:
+                ours.close()
         loop = asyncio.get_running_loop()
         try:
             await loop.create_connection(lambda: client, sock=ours)
@@ -197,8 +198,8 @@ class LogClient(asyncio.Protocol):
         """Returns once the first `size` entries are durable; raises StoreError if that cannot be known."""
         while self._durable < size:
             self._raise_failure()
-            if self._closing and size > self._size:
-                raise StoreError("the audit log was closed", "the entry came too late")
+            if self._gone:
+                raise StoreError("the audit log was closed", "the entry was not acknowledged before")
             await self._changed.wait()
 
     async def publish(self) -> LogHead:
@@ -209,6 +210,8 @@ class LogClient(asyncio.Protocol):
             self._transport.write(frame(Publish()))
         while self._signed < wanted:
             self._raise_failure()
+            if self._gone:
+                raise StoreError("the audit log was closed", "before everything was published")
             await self._changed.wait()
         return self.head
 
@@ -224,7 +227,7 @@ class LogClient(asyncio.Protocol):
         After a failure it only collects the writer.
         """
         try:
-            if self.failure is None:
+            if self.failure is None and not self._gone:
                 await self.publish()
         finally:
             code = await self._let_go()
@@ -297,6 +300,7 @@ class LogClient(asyncio.Protocol):
         if self._transport is not None:
             self._transport.close()
         code = await self._process.wait() if self._process is not None else 0
+        self._gone = True
         self._wake()
         return code
 

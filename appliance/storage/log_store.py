@@ -19,6 +19,7 @@ import apsw
 
 from appliance.audit.checkpoint import Checkpoint, sign_checkpoint
 from appliance.audit.notes import SigningKey
+from appliance.audit.tiles import MAX_ENTRY
 from appliance.domain.errors import ConfigError, InterlockError, InvariantError, StoreError
 from appliance.storage import log_schema as schema
 from appliance.storage.durable import REAL_IO, Io
@@ -96,6 +97,8 @@ class LogStore:
             if append.first != end:
                 raise InvariantError(f"the log ends at {end} and was sent entry {append.first}")
             for index, row in enumerate(append.entries, end):
+                if len(row.body) > MAX_ENTRY:
+                    raise InvariantError(f"entry {index} has {len(row.body)} bytes: no bundle can hold it")
                 entries.append((index, row.kind, row.utc_ns, row.ref, row.body))
             end += len(append.entries)
             sources[append.source] = append.next
