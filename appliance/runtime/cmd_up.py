@@ -215,7 +215,7 @@ class _Up:
                 raise
 
     def _command(self, verb: str) -> str:
-        """As it must be typed here: with the path of an environment that is not active, and our directories."""
+        """As it must be typed here: with the path of an inactive environment, and our directories."""
         program = Path(sys.argv[0])
         if shutil.which("interlock") is not None:
             name = "interlock"
