@@ -28,3 +28,7 @@ class Notifier:
             self._socket.sendto(message.encode(), self._address)
         except OSError:
             return
+
+    def close(self) -> None:
+        """Gives the socket back."""
+        self._socket.close()

@@ -6,9 +6,9 @@ pages, so this is the protocol's other end and not an import of it.
 
 from __future__ import annotations
 
+import itertools
 import os
 import socket
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,11 +18,12 @@ SOCKET = "board.sock"
 KEY_OPEN_S = 1.2
 KEY_CLOSED_S = 3.2
 _MAX_ANSWER = 512
+_COUNT = itertools.count()
 
 
 def command_board(runtime: Path, command: str, timeout_s: float = 2.0) -> str:
     """Sends one command and returns the answer. Raises PeerMissingError when no simulated board answers."""
-    mine = runtime / f"board-{os.getpid()}-{time.monotonic_ns()}.sock"
+    mine = runtime / f"b{os.getpid()}-{next(_COUNT)}.sock"  # short: a socket's path has 107 bytes
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as link:
         link.settimeout(timeout_s)
         try:

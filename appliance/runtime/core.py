@@ -153,6 +153,7 @@ class _Core:
         self._log.info("feed", "finished", observations=parts.feed.number)
         if self._hooks.stop_when_finished:
             raise _StopError
+        await parts.feed.linger()
 
     async def _stopped(self) -> None:
         await self._stop.wait()

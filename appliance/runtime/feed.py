@@ -99,6 +99,11 @@ class ReplayFeed:
         self._catch_up()
         self.finished = True
 
+    async def linger(self) -> None:
+        """After the last observation its prices stand for ever: a button pressed now still sells."""
+        while True:
+            await self._stand_still()
+
     async def _deliver(self, observation: Observation) -> None:
         self._clock.advance(observation.seen_ns)
         self.number += 1

@@ -104,7 +104,7 @@ def ensure_runtime(paths: Paths) -> None:
         raise NoPermissionError(
             "the run-time directory is not private to this user", str(directory), f"rm -r {directory}"
         )
-    if len(str(directory / "board-4194304-99999999999999999999.sock")) > SOCKET_PATH_MAX:
+    if len(str(directory / "b4194304-999.sock")) > SOCKET_PATH_MAX:
         raise ConfigError("the run-time directory's path is too long", str(directory), "use --runtime DIR")
 
 

@@ -230,7 +230,7 @@ def test_the_log_shows_a_flipped_byte_by_its_place(box: Box, up: Child) -> None:
 
 
 def _synthetic_gap() -> str:
-    """SYNTHETIC prices, made for this test: a calm rise, then a gap of -40 % over night nobody ever printed."""
+    """SYNTHETIC prices, made for this test: a calm rise, then a gap of -40 % that nobody ever printed."""
     rows = ["date,open,high,low,close"]
     for day in range(1, 29):
         price = 1_000 + max(0, day - 10) * 5 if day < 25 else 640 - day
