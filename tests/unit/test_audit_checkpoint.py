@@ -119,6 +119,20 @@ def test_who_must_have_signed() -> None:
             open_checkpoint(data, keys, witnesses)
 
 
+def test_a_trusted_key_vouches_for_its_own_origin_only() -> None:
+    """Another log's key, and a key of the right name that is a cosigner's."""
+    other = SigningKey("audit.example/pi-0002", bytes(32))
+    text = Checkpoint(LOG.name, 3, subtree(0, 3)).text
+    by_other = Note(text, (other.sign(text),)).encode()
+    with pytest.raises(PeerError, match="no trusted key is named"):
+        open_checkpoint(by_other, [other.verifier()])
+    with pytest.raises(PeerError, match="no signature by a known key"):
+        open_checkpoint(by_other, [LOG.verifier(), other.verifier()])
+    cosigned = Note(text, (LOG.cosign(text, 1),)).encode()
+    with pytest.raises(PeerError, match="no trusted key is named"):
+        open_checkpoint(cosigned, [LOG.verifier(COSIGNATURE_KEY)])
+
+
 def test_every_flipped_bit_is_seen() -> None:
     """In text, separator, names, ids and signatures of both signers."""
     log, witness = LOG.verifier(), WITNESS.verifier(COSIGNATURE_KEY)

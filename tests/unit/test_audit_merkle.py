@@ -104,6 +104,22 @@ def test_published_proofs_are_judged_as_their_authors_do() -> None:
     assert judged == 196
 
 
+def test_all_proofs_of_small_trees_hold() -> None:
+    """Every entry in every tree, every prefix of every tree, up to 40 entries."""
+    leaves = [leaf_hash(bytes([value])) for value in range(40)]
+    roots = [root_from_hashes(leaves[:size]) for size in range(41)]
+
+    def subtree(start: int, stop: int) -> bytes:
+        return root_from_hashes(leaves[start:stop])
+
+    for size in range(1, 41):
+        for index in range(size):
+            proof = inclusion_proof(index, size, subtree)
+            verify_inclusion(index, size, leaves[index], proof, roots[size])
+        for old in range(1, size + 1):
+            verify_consistency(old, size, roots[old], roots[size], consistency_proof(old, size, subtree))
+
+
 def test_a_proof_from_nothing_is_refused() -> None:
     """It would hold for any root of size 0: the caller handles that case."""
     root = leaf_hash(b"x")

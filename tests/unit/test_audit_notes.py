@@ -12,6 +12,7 @@ import pytest
 
 from appliance.audit.notes import (
     COSIGNATURE_KEY,
+    MAX_NOTE,
     NOTE_KEY,
     Note,
     Signature,
@@ -148,6 +149,7 @@ def test_sixteen_signatures_are_read_and_a_hundred_is_the_cap() -> None:
         note("— \u2003 x08go/ZJkuBS\n"),
         note("- PeterNeumann x08go/ZJkuBS\n"),
         note("— PeterNeumann\n"),
+        note("PeterNeumann x08go/ZJkuBS\n"),
         note("— PeterNeumann x08go/ZJkuBS extra\n"),
         note("— PeterNeumann x08go/ZJkuB\n"),
         note("— PeterNeumann x08goA==\n"),
@@ -160,6 +162,36 @@ def test_malformed_notes_are_refused(data: bytes) -> None:
     """Go's list and the cases a stricter reader sees: second spellings of base64, odd spaces."""
     with pytest.raises(PeerError):
         parse_note(data)
+
+
+def test_messages_name_the_line() -> None:
+    """Counted from one, in the whole note."""
+    for data, where in (
+        (note("— Bad Name x08go/ZJkuBS\n"), "line 4"),
+        (note(PETER_LINE, "Unexpected line.\n"), "line 5"),
+        (note(PETER_LINE, text="one\ntwo\x07\n"), "line 2"),
+    ):
+        with pytest.raises(PeerError, match=where):
+            parse_note(data)
+
+
+def test_a_note_may_have_64_kib() -> None:
+    """Not a byte more: it is read from strangers."""
+    room = MAX_NOTE - len(note(PETER_LINE, text="\n"))
+    assert MAX_NOTE == 65_536
+    assert len(parse_note(note(PETER_LINE, text="x" * room + "\n")).text) == room + 1
+    with pytest.raises(PeerError, match="the cap is"):
+        parse_note(note(PETER_LINE, text="x" * (room + 1) + "\n"))
+
+
+@pytest.mark.parametrize("name", ["", "a b", "a\u2003b", "a\tb", "a\x01b"])
+def test_key_names_without_spaces_only(name: str) -> None:
+    """Even where id and key fit the name."""
+    vkey = VerifierKey(name, NOTE_KEY, bytes(32)).vkey
+    with pytest.raises(PeerError, match="not a key name"):
+        parse_vkey(vkey)
+    with pytest.raises(PeerError, match="not a key name"):
+        SigningKey(name, bytes(32))
 
 
 def test_text_may_have_empty_lines() -> None:
@@ -180,7 +212,9 @@ def test_a_cosignature_is_of_text_time_and_key() -> None:
     assert not verifier.verifies(TEXT, (1_700_000_001).to_bytes(8, "big") + signature.blob[8:])
     assert not verifier.verifies(TEXT, signature.blob[8:])
     assert not verifier.verifies(TEXT, key.sign(TEXT).blob)
-    assert not verifier.verifies(TEXT, (2**63).to_bytes(8, "big") + signature.blob[8:])
+    assert verifier.verifies(TEXT, key.cosign(TEXT, 2**63 - 1).blob)
+    assert not verifier.verifies(TEXT, key.cosign(TEXT, 2**63).blob)
+    assert not verifier.verifies(TEXT, signature.blob + b"\0")
     assert not key.verifier(NOTE_KEY).verifies(TEXT, signature.blob)
     other = SigningKey("witness.example/w1", bytes(32)).verifier(COSIGNATURE_KEY)
     assert not other.verifies(TEXT, signature.blob)

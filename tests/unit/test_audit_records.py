@@ -103,6 +103,17 @@ def test_causes_point_backwards() -> None:
             encode_entry(5, "core", 0, entry({}, causes=(cause,)))
 
 
+def test_numbers_stay_below_2_to_the_53() -> None:
+    """The last index and sequence that a JSON number holds exactly; nothing negative."""
+    last = 2**53 - 1
+    record = decode_entry(encode_entry(last, "core", last, entry({}, causes=(0, last - 1))))
+    assert (record.i, record.n, record.causes) == (last, last, (0, last - 1))
+    for index, number in ((2**53, 0), (0, 2**53), (-1, 0), (0, -1)):
+        with pytest.raises(InvariantError, match="numbered"):
+            encode_entry(index, "core", number, entry({}))
+    assert (MAX_BODY, MAX_DEPTH) == (16_384, 16)
+
+
 def test_times_have_64_bits() -> None:
     """The largest and the smallest pass; SQLite has no place for the next."""
     for good in (2**63 - 1, -(2**63), 0):
@@ -158,6 +169,8 @@ GOOD = encode_entry(9, "core", 2, entry({"a": 1}, causes=(1,)))
         GOOD.replace(b'"v":1', b'"v":2'),
         GOOD.replace(b'"v":1', b'"v":1,"w":1'),
         GOOD.replace(b'"i":9', b'"i":-9'),
+        GOOD.replace(b'"i":9', b'"i":9007199254740992'),
+        GOOD.replace(b'"n":2', b'"n":9007199254740992'),
         GOOD.replace(b'"n":2', b'"n":-2'),
         GOOD.replace(b"[1]", b"[9]"),
         GOOD.replace(b"[1]", b"[-1]"),

@@ -12,7 +12,7 @@ from appliance.audit.notes import SigningKey
 from appliance.audit.records import encode_entry
 from appliance.audit.report import MAX_FINDINGS, Report
 from appliance.audit.tiles import new_tiles
-from appliance.audit.verify import KeyText, Trust, verify
+from appliance.audit.verify import MAX_SOURCES, KeyText, Trust, verify
 from appliance.domain.errors import StoreError
 from appliance.ports import Entry
 from tests.audit_support import LOG, TRUST, WITNESS, MemoryLog, body, flip
@@ -74,6 +74,18 @@ def test_a_changed_entry_is_named(index: int, at: int) -> None:
 
 
 @pytest.mark.parametrize("index", [0, 255, 256, 599])
+def test_an_entry_exchanged_for_a_well_formed_one_is_named(index: int) -> None:
+    """Nothing is wrong with the new bytes themselves; bundle, tile and root outvote them."""
+    log = MemoryLog(600, [600])
+    changed = Entry(kind="heartbeat", utc_ns=1, mono_ns=1, data={"forged": True})
+    log.stored[index] = encode_entry(index, "core", index, changed)
+    report = verify(log, TRUST)
+    assert [str(finding) for finding in report.findings] == [
+        f"entry {index}: the stored bytes differ from what was published"
+    ]
+
+
+@pytest.mark.parametrize("index", [0, 255, 256, 599])
 def test_a_changed_entry_no_tile_contradicts_is_found_by_the_root(index: int) -> None:
     """Whoever rewrites entry, bundle and tiles alike cannot sign a new root."""
     log = MemoryLog(600, [300, 600])
@@ -98,6 +110,18 @@ def test_every_published_file_is_looked_at(size: int) -> None:
             report = verify(log, TRUST)
             assert not report.ok, (path, at)
             assert any(place == path or place.startswith(path) for place in places(report)), (path, report)
+
+
+@pytest.mark.parametrize("size", [300, 512])
+def test_a_file_that_is_too_short_or_too_long_is_named(size: int) -> None:
+    """Cut, empty, with a byte or a whole hash behind what belongs there."""
+    whole = MemoryLog(size, [size])
+    whole.cosign(size)
+    for path, data in whole.files.items():
+        for changed in (b"", data[:-1], data[:-32], data + b"\0", data + bytes(32)):
+            log = MemoryLog(size, (), whole.stored)
+            log.files = {**whole.files, path: changed}
+            assert path in [place.split(" ")[0] for place in places(verify(log, TRUST))], path
 
 
 def test_a_missing_file_is_named() -> None:
@@ -159,6 +183,32 @@ def test_a_store_that_cannot_be_read_is_a_finding() -> None:
     assert places(report) == ["entry 256 or its files"]
     assert "malformed" in report.findings[0].reason
 
+    class Unreadable(MemoryLog):
+        def size(self) -> int:
+            raise StoreError("log.db cannot be used", "disk I/O error")
+
+        def file(self, path: str) -> bytes | None:
+            raise StoreError(f"{path} cannot be read", "Input/output error")
+
+    assert places(verify(Unreadable(0), TRUST)) == ["checkpoint", "cosigned", "store"]
+
+
+def test_the_head_of_an_empty_log_has_the_empty_root() -> None:
+    """Size 0 is checked like any other."""
+    log = MemoryLog(0, [0])
+    log.files["checkpoint"] = sign_checkpoint(Checkpoint(LOG.name, 0, bytes(32)), LOG)
+    assert places(verify(log, TRUST)) == ["checkpoint line 3"]
+
+
+def test_sources_are_bounded() -> None:
+    """1,024 are followed; each further one is said, so that nobody grows the verifier without end."""
+    bodies = [record(index, f"source-{index}", 0) for index in range(MAX_SOURCES + 1)]
+    report = verify(signed_log(bodies), TRUST)
+    assert places(report) == [f"entry {MAX_SOURCES}"]
+    assert len(report.sources) == MAX_SOURCES
+    again = [*bodies[:-1], record(MAX_SOURCES, "source-7", 1)]
+    assert verify(signed_log(again), TRUST).ok
+
 
 def signed_log(bodies: list[bytes]) -> MemoryLog:
     """A log whose signature covers these bytes, whatever they say."""
@@ -180,6 +230,8 @@ def test_what_a_signed_entry_says_of_its_place_is_checked() -> None:
     for place, bodies in cases.items():
         report = verify(signed_log(bodies), TRUST)
         assert places(report)[0] == place, (place, report.findings)
+    elsewhere = verify(signed_log([record(0, "core", 0), record(5, "guard", 0)]), TRUST)
+    assert [str(finding) for finding in elsewhere.findings] == ["entry 1: it says it is entry 5"]
     assert places(verify(signed_log([body(0), b"", body(2)]), TRUST))[0] == "entry 1"
     assert places(verify(signed_log([body(0), b"\xff\xfe"]), TRUST)) == ["entry 1"]
 
@@ -203,6 +255,7 @@ def test_a_changed_key_file_is_named(at: int) -> None:
         keys = Trust(changed, TRUST.witness) if place == TRUST.log.place else Trust(TRUST.log, changed)
         report = verify(log, keys)
         assert places(report)[0] == place, report.findings
+        assert places(report).count(place) == 1
 
 
 def test_another_key_does_not_verify() -> None:

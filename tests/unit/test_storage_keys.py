@@ -70,6 +70,13 @@ def test_empty_or_garbage_is_refused(tmp_path: Path, content: bytes) -> None:
         read_signing_key(private)
 
 
+def test_an_empty_key_is_called_empty(tmp_path: Path) -> None:
+    """What a full disk or a crash of something else leaves."""
+    (tmp_path / "log.key").touch(mode=0o600)
+    with pytest.raises(ConfigError, match="the file is empty"):
+        read_signing_key(tmp_path / "log.key")
+
+
 def test_no_flipped_bit_of_a_private_key_is_read(tmp_path: Path) -> None:
     """Name, id and seed hang together."""
     create_key(tmp_path, "log", "audit.example/pi-0001", NOTE_KEY, SEED)

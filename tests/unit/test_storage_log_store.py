@@ -75,6 +75,7 @@ def test_published_files_are_those_of_the_specification(settings: LogSettings, s
     store = opened(settings)
     for size in sizes:
         assert store.commit([append(store.size, size - store.size)]) == size
+        assert store.sources == {"core": size}
         publish(store)
     store.close()
     model = MemoryLog(sizes[-1], sizes)
@@ -135,6 +136,26 @@ def test_65536_entries_fill_a_tile_of_the_second_level(settings: LogSettings) ->
     store = opened(settings)
     assert store.seal().root == root
     store.close()
+    connection = apsw.Connection(str(store.path))
+    connection.execute("DELETE FROM nodes WHERE level = 2")
+    connection.close()
+    with pytest.raises(StoreError, match="rows"):
+        opened(settings)
+
+
+@pytest.mark.parametrize("missing", [0, 100, 255, 256, 299])
+def test_a_reader_stops_at_a_missing_entry(settings: LogSettings, missing: int) -> None:
+    """It never hands out an entry under another's index."""
+    store = opened(settings)
+    store.commit([append(0, 300)])
+    store.close()
+    connection = apsw.Connection(str(store.path))
+    connection.execute("DELETE FROM entries WHERE idx = ?", (missing,))
+    connection.close()
+    reader = LogReader(settings.directory)
+    assert list(reader.bodies(0, 300)) == [body(index) for index in range(missing)]
+    assert list(reader.bodies(missing + 1, 300)) == [body(index) for index in range(missing + 1, 300)]
+    reader.close()
 
 
 def test_seal_is_durable_before_signed_and_never_two_of_one_size(settings: LogSettings) -> None:
@@ -147,9 +168,29 @@ def test_seal_is_durable_before_signed_and_never_two_of_one_size(settings: LogSe
     store.commit([append(5, 1)])
     assert store.seal().size == 6
     connection = apsw.Connection(str(store.path))
-    assert connection.execute("SELECT count(*), max(size) FROM head").fetchone() == (1, 6)
+    rows = connection.execute("SELECT size, root, checkpoint FROM head").fetchall()
     connection.close()
+    assert rows == [(6, store.head.root, store.head.checkpoint)]
+    assert store.head.checkpoint == MemoryLog(6).checkpoint(6)
     store.close()
+
+
+def test_a_head_somebody_else_moved_is_never_signed_over(settings: LogSettings) -> None:
+    """The row is changed only from where this writer left it; then nothing more is written."""
+    for moved in ("UPDATE head SET size = 9", "DELETE FROM head"):
+        store = opened(settings)
+        store.commit([append(store.size, 2)])
+        connection = apsw.Connection(str(store.path))
+        connection.execute(moved)
+        connection.close()
+        with pytest.raises(InvariantError, match="where this writer left it"):
+            store.seal()
+        with pytest.raises(StoreError, match="failed before"):
+            store.commit([append(store.size, 1)])
+        store._connection.close(True)
+        assert (settings.directory / "checkpoint").read_bytes() == MemoryLog(0).checkpoint(0)
+        shutil.rmtree(settings.directory)
+        create_log(settings.directory, settings.key_file)
 
 
 def test_a_crash_between_head_and_signature_signs_the_same_head(settings: LogSettings) -> None:

@@ -1,0 +1,178 @@
+"""A whole log in memory and the worked keys, for tests of `audit`, `storage` and `upstream`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Iterator, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+from appliance.audit.checkpoint import Checkpoint, sign_checkpoint
+from appliance.audit.merkle import consistency_proof, leaf_hash, root_from_hashes
+from appliance.audit.notes import COSIGNATURE_KEY, SigningKey
+from appliance.audit.records import encode_entry
+from appliance.audit.tiles import Tile, completed_tiles, encode_bundle, new_tiles
+from appliance.audit.verify import KeyText, Trust
+from appliance.domain.ids import InstrumentId, IntentId, OrderId, RunId, SourceId
+from appliance.domain.intent import OrderType, Side
+from appliance.domain.money import Qty
+from appliance.domain.order import Order, OrderState
+from appliance.domain.verdict import OrderClass
+from appliance.ports import Entry
+from appliance.storage.create import create_log, create_log_key
+from appliance.storage.keys import read_key_text
+from appliance.storage.log_client import LogSettings
+
+LOG = SigningKey("audit.example/pi-0001", bytes(range(32)))
+WITNESS = SigningKey("witness.example/w1", bytes(range(32, 64)))
+TRUST = Trust(
+    KeyText("keys/log.vkey", LOG.verifier().vkey + "\n"),
+    KeyText("keys/witness.vkey", WITNESS.verifier(COSIGNATURE_KEY).vkey + "\n"),
+)
+
+Result = TypeVar("Result")
+
+
+def run(work: Coroutine[Any, Any, Result], timeout_s: float = 60.0) -> Result:
+    """Runs a coroutine to its end; a hang becomes a failure."""
+
+    async def bounded() -> Result:
+        async with asyncio.timeout(timeout_s):
+            return await work
+
+    return asyncio.run(bounded())
+
+
+def entry(number: int = 0, kind: str = "heartbeat", **data: object) -> Entry:
+    """A small entry."""
+    utc_ns = 1_700_000_000_000_000_000 + number
+    return Entry(kind=kind, utc_ns=utc_ns, mono_ns=number, data={"number": number, **data})
+
+
+def order(name: str, state: OrderState = OrderState.RECORDED) -> Order:
+    """An order of that id."""
+    return Order(
+        id=OrderId(name),
+        intent_id=IntentId(f"intent-{name}"),
+        source=SourceId("bot"),
+        instrument=InstrumentId("SPX"),
+        order_class=OrderClass.INCREASE,
+        side=Side.BUY,
+        qty=Qty(3),
+        order_type=OrderType.MARKET,
+        price=None,
+        stop_price=None,
+        attached_stop=None,
+        reduce_only=False,
+        protects=None,
+        state=state,
+    )
+
+
+@cache
+def body(index: int) -> bytes:
+    """Canonical bytes of a small entry at its place in a log with one source."""
+    causes = (index - 1,) if index else ()
+    plain = entry(index)
+    with_cause = Entry(
+        kind=plain.kind, utc_ns=plain.utc_ns, mono_ns=plain.mono_ns, data=plain.data, causes=causes
+    )
+    return encode_entry(index, "core", index, with_cause)
+
+
+class MemoryLog:
+    """Implements audit.verify_files.LogReader; everything in it can be damaged."""
+
+    def __init__(
+        self, size: int, published: Sequence[int] = (), stored: Sequence[bytes] | None = None
+    ) -> None:
+        """published: sizes for which files are made, in order.  stored: entries instead of small ones."""
+        self.stored = [body(index) for index in range(size)] if stored is None else list(stored)
+        self.files: dict[str, bytes] = {}
+        self._published = 0
+        for at in published:
+            self.publish(at)
+
+    def publish(self, size: int) -> None:
+        """Files of this size, over those of the size before."""
+        for tile in new_tiles(self._published, size):
+            self.files[tile.path] = self.content(tile)
+        for tile in completed_tiles(self._published, size):
+            for path in [path for path in self.files if path.startswith(tile.partial_dir)]:
+                del self.files[path]
+        self.files["checkpoint"] = self.checkpoint(size)
+        self._published = size
+
+    def cosign(self, size: int, time_s: int = 1_700_000_000) -> None:
+        """A co-signed checkpoint of this size."""
+        note = self.checkpoint(size)
+        text = note.decode().partition("\n\n")[0] + "\n"
+        self.files["cosigned"] = note + WITNESS.cosign(text, time_s).line.encode()
+
+    def checkpoint(self, size: int) -> bytes:
+        """Signed by the log."""
+        return sign_checkpoint(Checkpoint(LOG.name, size, self.root(size)), LOG)
+
+    def content(self, tile: Tile) -> bytes:
+        """A tile straight from its definition."""
+        first, last = tile.start, tile.start + tile.width
+        if tile.level < 0:
+            return encode_bundle(list(self.bodies(first, last)))
+        span = 256**tile.level
+        return b"".join(self.subtree(at * span, (at + 1) * span) for at in range(first, last))
+
+    def subtree(self, start: int, stop: int) -> bytes:
+        """Root over entries [start, stop)."""
+        return root_from_hashes(leaf_hash(item) for item in self.bodies(start, stop))
+
+    def root(self, size: int) -> bytes:
+        """Root of the first `size` entries."""
+        return self.subtree(0, size)
+
+    def consistency(self, old: int, size: int) -> list[bytes]:
+        """Straight from the definition."""
+        return consistency_proof(old, size, self.subtree) if old else []
+
+    def size(self) -> int:
+        """See LogReader."""
+        return len(self.stored)
+
+    def bodies(self, start: int, stop: int) -> Iterator[bytes]:
+        """See LogReader."""
+        yield from self.stored[start:stop]
+
+    def file(self, path: str) -> bytes | None:
+        """See LogReader."""
+        return self.files.get(path)
+
+    def partial_widths(self, tile: Tile) -> list[int]:
+        """See LogReader."""
+        prefix = tile.partial_dir + "/"
+        return sorted(int(path.removeprefix(prefix)) for path in self.files if path.startswith(prefix))
+
+
+def new_log(directory: Path, *, publish_ms: int = 1000, seed: bytes = bytes(range(32))) -> LogSettings:
+    """A new empty log on disk, and how to use it."""
+    key_file = create_log_key(directory / "keys", LOG.name, seed)
+    create_log(directory / "log", key_file)
+    return LogSettings(
+        directory=directory / "log",
+        key_file=key_file,
+        source="core",
+        run=RunId("run-1"),
+        publish_ms=publish_ms,
+        lock_wait_ms=0,
+    )
+
+
+def trust(settings: LogSettings) -> Trust:
+    """The log's own key as the store has it."""
+    return Trust(read_key_text(settings.key_file.with_suffix(".vkey")))
+
+
+def flip(data: bytes, at: int, bit: int = 0) -> bytes:
+    """`data` with one bit changed."""
+    changed = bytearray(data)
+    changed[at] ^= 1 << bit
+    return bytes(changed)
