@@ -32,9 +32,9 @@ class IdLedger:
 
 
 def _short(order_id: str) -> int | str:
-    if len(order_id) != _LENGTH or not order_id.startswith(ORDER_ID_PREFIX):
-        return order_id
-    try:
-        return int(order_id[_FROM:_TO], 16)
-    except ValueError:
-        return order_id
+    if len(order_id) == _LENGTH and order_id[:_FROM] == ORDER_ID_PREFIX:
+        try:
+            return int(order_id[_FROM:_TO], 16)
+        except ValueError:
+            return order_id
+    return order_id

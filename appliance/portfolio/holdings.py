@@ -82,6 +82,7 @@ class Allocation:
         self.source = source
         self.capital = capital
         self.fees = 0
+        self.held_cost = 0  # of every position, either side
         self.working_cost = 0  # value of working entries at the price they were approved at
         self.lots: dict[InstrumentId, Lots] = {}
         self.decline = Decline(capital)
@@ -92,14 +93,16 @@ class Allocation:
     @property
     def exposure(self) -> int:
         """Cost of what is held, either side, and of working entries."""
-        return self.working_cost + sum(abs(lots.cost) for lots in self.lots.values())
+        return self.working_cost + self.held_cost
 
     def apply(self, fill: Fill, instrument: Instrument) -> None:
         """Books one fill of one of this source's orders."""
         lots = self.lots.get(fill.instrument)
         if lots is None:
             lots = self.lots[fill.instrument] = Lots(instrument)
+        self.held_cost -= abs(lots.cost)
         lots.apply(fill.side.sign * fill.qty, fill.price)
+        self.held_cost += abs(lots.cost)
         self.fees += fill.fee
 
     def equity(self, holdings: dict[InstrumentId, Holding]) -> int:

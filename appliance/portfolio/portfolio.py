@@ -183,6 +183,9 @@ class Portfolio:
         for symbol, holding in self.holdings.items():
             if holding.working_buy < 0 or holding.working_sell < 0:
                 raise InvariantError(f"negative working quantity in {symbol}")
+        for source, allocation in self.sources.items():
+            if allocation.held_cost != sum(abs(lots.cost) for lots in allocation.lots.values()):
+                raise InvariantError(f"exposure of {source} differs from its lots")
 
     def _revalue(self, holding: Holding) -> None:
         symbol = holding.instrument.symbol

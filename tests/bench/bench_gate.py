@@ -10,6 +10,7 @@ import asyncio
 import tempfile
 import threading
 import time
+from functools import partial
 from pathlib import Path
 
 from appliance.domain.ids import derive_order_id
@@ -96,14 +97,14 @@ def _cases(core: Core, count: int) -> list[Case]:
         gate.check(entry)
     floor_case = case_of("floor: page and order id only", repeat(floor, count))
     cases = [
-        case_of("approve an entry, every control", repeat(lambda: gate.check(entry), count)),
-        case_of("deny: too large", repeat(lambda: gate.check(too_large), count)),
-        case_of("deny: outside the collar", repeat(lambda: gate.check(far), count)),
-        case_of("approve an exit", repeat(lambda: gate.check(leave), count)),
+        case_of("approve an entry, every control", repeat(partial(gate.check, entry), count)),
+        case_of("deny: too large", repeat(partial(gate.check, too_large), count)),
+        case_of("deny: outside the collar", repeat(partial(gate.check, far), count)),
+        case_of("approve an exit", repeat(partial(gate.check, leave), count)),
     ]
     core.safety.mode = Mode.PAUSED
-    cases.append(case_of("deny: mode PAUSED", repeat(lambda: gate.check(entry), count)))
-    cases.append(case_of("approve an exit in PAUSED", repeat(lambda: gate.check(leave), count)))
+    cases.append(case_of("deny: mode PAUSED", repeat(partial(gate.check, entry), count)))
+    cases.append(case_of("approve an exit in PAUSED", repeat(partial(gate.check, leave), count)))
     peer = "the floor: one look at the page and one order id, no control"
     assert floor_case.p50 is not None
     return [floor_case, *(with_peer(case, peer, floor_case.p50) for case in cases)]
