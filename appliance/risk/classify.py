@@ -16,10 +16,8 @@ def reducible(view: InstrumentView, side: Side) -> int:
     Protective legs do not count: they end, or shrink, when the position does.
     """
     if side is _SELL:
-        free = view.position - view.working_sell
-    else:
-        free = -view.position - view.working_buy
-    return free if free > 0 else 0
+        return max(0, view.position - view.working_sell)
+    return max(0, -view.position - view.working_buy)
 
 
 def classify(intent: Intent, view: InstrumentView | None) -> OrderClass:

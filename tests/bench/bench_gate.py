@@ -2,6 +2,7 @@
 
 NautilusTrader's risk and execution engine took 13.7 µs an order on this kind of machine (a figure of the
 design, not of this run). The floor measured here is one look at the page and one order id, without controls.
+The last case is additions that take as long as an approval: its p99 is the machine's own.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import asyncio
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -107,4 +109,19 @@ def _cases(core: Core, count: int) -> list[Case]:
     cases.append(case_of("approve an exit in PAUSED", repeat(partial(gate.check, leave), count)))
     peer = "the floor: one look at the page and one order id, no control"
     assert floor_case.p50 is not None
-    return [floor_case, *(with_peer(case, peer, floor_case.p50) for case in cases)]
+    assert cases[0].p50 is not None
+    tail = case_of("additions of an approval's length", repeat(_additions(cases[0].p50), count))
+    return [floor_case, *(with_peer(case, peer, floor_case.p50) for case in cases), tail]
+
+
+def _additions(wanted_us: float) -> Callable[[], None]:
+    """Plain work without memory, page or branches, about as long as `wanted_us`."""
+
+    def add(count: int) -> None:
+        total = 0
+        for value in range(count):
+            total += value
+
+    probe = case_of("", repeat(partial(add, 1_000), 1_000))
+    assert probe.p50 is not None
+    return partial(add, round(1_000 * wanted_us / probe.p50))
