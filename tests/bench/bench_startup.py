@@ -6,7 +6,6 @@ counts as resident.
 
 from __future__ import annotations
 
-import json
 import os
 import select
 import signal
@@ -14,15 +13,13 @@ import subprocess
 import sys
 import tempfile
 import time
-import tomllib
 from pathlib import Path
 
 from appliance.runtime.supervise import fetch_status
 from tests.bench.measure import Case, case_of
 from tests.ports import free_ports, with_ports
 from tests.processes import ROOT
-
-SPOT = "crypto/binance_spot_btcusdt_20240808.raw.gz"
+from tests.spot import SPOT, SPOT_S, spot_config
 
 
 def _interlock(*arguments: str) -> subprocess.Popen[bytes]:
@@ -135,15 +132,13 @@ def _inside(*, quick: bool) -> list[Case]:
     with tempfile.TemporaryDirectory() as name:
         took, core_mb, guard_mb, done = _replay(Box(Path(name), inside), "--speed", "max")
     cases = _replay_cases("shipped sample, venue inside the core", took, core_mb, guard_mb, done)
-    spot = Path(os.environ.get("INTERLOCK_SHARED", ROOT.parent / "shared")) / "data" / SPOT
-    if quick or not spot.exists():
+    if quick or not SPOT.exists():
         return cases
     with tempfile.TemporaryDirectory() as name:
         box = Box(Path(name))
-        box.config.write_text(spot_config(box.config.read_text(), spot))
+        box.config.write_text(spot_config(box.config.read_text(), SPOT, inside=True))
         took, core_mb, guard_mb, done = _replay(box, "--speed", "max")
-    recorded_s = 345.8
-    cases.append(Case("BTCUSDT spot messages: times real time", "x", done, p50=round(recorded_s / took, 1)))
+    cases.append(Case("BTCUSDT spot messages: times real time", "x", done, p50=round(SPOT_S / took, 1)))
     return cases + _replay_cases("BTCUSDT spot messages, venue inside", took, core_mb, guard_mb, done)
 
 
@@ -153,64 +148,3 @@ def _replay_cases(what: str, took: float, core_mb: float, guard_mb: float, done:
         Case(f"core resident: {what}", "MB", 1, max=round(core_mb, 1)),
         Case(f"guard resident: {what}", "MB", 1, max=round(guard_mb, 1)),
     ]
-
-
-def spot_config(demo: str, recording: Path) -> str:
-    """The demo's configuration for one instrument fed with recorded Binance messages."""
-    keep = tomllib.loads(demo)
-    head, _, _ = demo.partition("[instruments.SPX]")
-    head = head[: head.index("[[feed.source]]")] + "\n" + head[head.index("[venue]") :]
-    head = head.replace('transport = "process" ', 'transport = "in-process" ').replace('= "10 d"', '= "10 s"')
-    tail = demo[demo.index("[audit]") :]
-    source = (
-        f'[[feed.source]]\ninstrument = "BTCUSDT"\nformat = "binance"\nfile = {json.dumps(str(recording))}\n'
-    )
-    assert keep["venue"]["kind"] == "paper"
-    return head.replace("[venue]", source + "\n[venue]", 1) + _BTC + tail
-
-
-_BTC = """
-[instruments.BTCUSDT]
-currency = "USD"
-price_decimals = 2
-qty_decimals = 5
-tick = "0.01"
-lot = "0.00001"
-min_qty = "0.00001"
-max_qty = "9000"
-min_value = "5 USD"
-
-[instruments.BTCUSDT.limits]
-max_order_qty = "10"
-max_order_value = "25000 USD"
-collar = "2 %"
-max_stop = "5 %"
-max_price_age = "5 s"
-
-[instruments.BTCUSDT.quality]
-jump = "1 %"
-stale = "5 s"
-max_delay = "10 s"
-max_ahead = "10 s"
-
-[strategies.trend-btc]
-kind = "trend"
-instrument = "BTCUSDT"
-allocation = "9500 USD"
-deploy = "50 %"
-drawdown = "15 %"
-default_stop = "1 %"
-bars = "1 s"
-params = { fast = 10, slow = 30, stop = "1 %" }
-
-[strategies.revert-btc]
-kind = "reversion"
-instrument = "BTCUSDT"
-allocation = "9500 USD"
-deploy = "50 %"
-drawdown = "15 %"
-default_stop = "1 %"
-bars = "1 s"
-params = { window = 30, entry_z_milli = 2000, max_bars = 20, stop = "1 %" }
-
-"""

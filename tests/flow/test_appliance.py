@@ -6,107 +6,21 @@ own. Slow by nature (an arm press takes 4 s): what can be tested below this leve
 
 from __future__ import annotations
 
-import json
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from appliance.audit.records import decode_entry
 from appliance.domain.ids import InstrumentId
 from appliance.domain.order import Filled
-from appliance.domain.status import Status
 from appliance.runtime.board_socket import command_board
 from appliance.runtime.guard_link import Glance
 from appliance.runtime.restore import last_run, restore
-from appliance.runtime.supervise import fetch_status
-from appliance.storage.log_reader import LogReader
 from appliance.venues.paper_journal import Opened, Stepped, Submitted, read_journal
-from tests.ports import free_ports, with_ports
-from tests.processes import ROOT, Child, running, until
-
-
-class Box:
-    """State and run-time directories of one appliance."""
-
-    def __init__(self, root: Path, changes: dict[str, str] | None = None) -> None:
-        self.state, self.runtime, self.root = root / "state", root / "run", root
-        self.where = ["--state", str(self.state), "--runtime", str(self.runtime)]
-        self.config = self.state / "interlock.toml"
-        assert self.interlock("init").returncode == 0
-        self.port = with_ports(self.config, free_ports(3))
-        text = self.config.read_text()
-        for old, new in (changes or {}).items():
-            assert old in text, old
-            text = text.replace(old, new)
-        self.config.write_text(text)
-
-    def interlock(self, verb: str, *more: str, **keywords: Any) -> subprocess.CompletedProcess[str]:
-        """Runs one command to its end."""
-        command = [sys.executable, "-m", "appliance", *verb.split(), *self.where, *more]
-        return subprocess.run(
-            command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False, **keywords
-        )
-
-    def up(self, *more: str) -> list[str]:
-        """Command line of the supervisor."""
-        return ["appliance", "up", *self.where, *more]
-
-    def status(self) -> Status | None:
-        """The core's picture."""
-        return fetch_status("127.0.0.1", self.port)
-
-    def mode(self) -> str:
-        """The mode on the page; empty while nobody answers."""
-        status = self.status()
-        return status.mode if status is not None else ""
-
-    def lamps(self) -> list[str]:
-        """Patterns green, yellow, red as the page shows them."""
-        status = self.status()
-        return [lamp.pattern for lamp in status.lamps] if status is not None else []
-
-    def ready_for_a_step(self) -> bool:
-        """Nothing but the arm press is missing."""
-        status = self.status()
-        return status is not None and not status.missing
-
-    def done(self) -> int:
-        """Observations replayed."""
-        status = self.status()
-        return status.progress.done if status is not None else 0
-
-    def replay_state(self) -> str:
-        """What the replay is doing, in the page's words."""
-        status = self.status()
-        return status.progress.state if status is not None else ""
-
-    def core_pid(self) -> int:
-        """The core's process, as its page says."""
-        return Glance(self.runtime).core_words()["PID"]
-
-    def entries(self, kind: str) -> list[dict[str, Any]]:
-        """Data of every entry of one kind."""
-        reader = LogReader(self.state / "log")
-        try:
-            return [dict(decode_entry(entry.body).data) for entry in reader.entries_of_kind(kind)]
-        finally:
-            reader.close()
-
-    def held(self) -> dict[str, int]:
-        """Positions by the venue's own order log, the judge."""
-        positions: dict[str, int] = {}
-        for entry in self.entries("fill"):
-            sign = 1 if entry["side"] == "BUY" else -1
-            positions[entry["instrument"]] = positions.get(entry["instrument"], 0) + sign * int(
-                entry["raw"]["qty"]
-            )
-        return {symbol: qty for symbol, qty in positions.items() if qty}
+from tests.box import Box
+from tests.processes import Child, running, until
 
 
 @pytest.fixture
@@ -122,13 +36,6 @@ def up(box: Box, tmp_path: Path) -> Iterator[Child]:
         until(lambda: box.mode() == "NORMAL" or child.process.poll() is not None, "NORMAL", 60)
         assert child.process.poll() is None, child.output()
         yield child
-
-
-def _verified(box: Box) -> dict[str, Any]:
-    found = box.interlock("verify", "--json")
-    report: dict[str, Any] = json.loads(found.stdout)
-    assert found.returncode == 0, report
-    return report
 
 
 def test_from_the_button_to_flat_and_back(box: Box, up: Child) -> None:
@@ -158,7 +65,7 @@ def test_from_the_button_to_flat_and_back(box: Box, up: Child) -> None:
     until(lambda: box.mode() == "NORMAL", "NORMAL after the second", 5)
     until(lambda: box.done() > stopped_at, "the replay going on", 10)
     assert up.stop() == 130
-    report = _verified(box)
+    report = box.verified()
     assert report["unsigned"] == 0
     assert report["witnessed"] > 0
 
@@ -179,7 +86,7 @@ def test_a_killed_core_comes_back_with_the_venues_truth(box: Box, up: Child) -> 
     assert "starting it again" in up.output()
     assert not box.entries("trip")[1:], "no trip but the proof test's press"
     assert up.stop() == 130
-    _verified(box)
+    box.verified()
     _books_equal_the_venues(box)
 
 
@@ -191,7 +98,7 @@ def test_a_core_killed_while_tripped_stays_tripped(box: Box, up: Child) -> None:
     until(lambda: box.mode() == "EMERGENCY", "EMERGENCY after the restart", 30)
     until(lambda: not box.held(), "everything sold by the restarted core", 20)
     assert up.stop() == 130
-    _verified(box)
+    box.verified()
     _books_equal_the_venues(box)
 
 
@@ -216,7 +123,7 @@ def test_the_log_shows_a_flipped_byte_by_its_place(box: Box, up: Child) -> None:
     """Entry, bundle, tile, checkpoint, key: `verify` fails and names it."""
     until(lambda: box.done() > 1_500, "some entries", 60)
     assert up.stop() == 130
-    _verified(box)
+    box.verified()
     for name, place in (
         ("log/tile/entries/000", "tile/entries/000"),
         ("log/tile/0/000", "tile/0/000"),
@@ -232,7 +139,7 @@ def test_the_log_shows_a_flipped_byte_by_its_place(box: Box, up: Child) -> None:
         path.write_bytes(whole)
         assert found.returncode in (1, 78), found.stdout
         assert place in found.stdout + found.stderr
-    _verified(box)
+    box.verified()
 
 
 def _synthetic_gap() -> str:
@@ -285,7 +192,7 @@ def test_a_synthetic_gap_trips_the_account(tmp_path: Path) -> None:
     (trip, *_) = [entry for entry in box.entries("trip") if entry["from"] == "core"]
     assert trip["reason"] == "DRAWDOWN"
     assert "below its peak" in trip["detail"]
-    _verified(box)
+    box.verified()
 
 
 def _books_equal_the_venues(box: Box) -> None:

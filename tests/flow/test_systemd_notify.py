@@ -11,7 +11,7 @@ import pytest
 
 from hardware import pages
 from hardware.config import EXAMPLE
-from tests.flow.test_appliance import Box
+from tests.box import Box
 from tests.processes import running
 
 

@@ -28,7 +28,7 @@ def legend() -> None:
 
 def page() -> None:
     """The page of the real demo: NORMAL on a desktop, EMERGENCY on a phone."""
-    from tests.flow.test_appliance import Box
+    from tests.box import Box
 
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
