@@ -32,6 +32,7 @@ from appliance.web import server
 
 LOOK_S = 0.010
 NOTIFY_S = 0.5
+LAST_OFFER_S = 1.0
 
 
 class Hooks(Struct, frozen=True):
@@ -135,6 +136,8 @@ class _Core:
                 await parts.watch.work_once()
         if parts.log.failure is None:
             parts.scribe.note("stop", {"mode": parts.safety.mode.name})
+            await parts.log.publish()
+            await parts.upstream.offer_last(LAST_OFFER_S)
 
     async def _watch_log(self) -> None:
         failure = await self._parts.log.failed()

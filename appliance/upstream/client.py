@@ -17,9 +17,10 @@ semantics).
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Protocol
+from typing import ParamSpec, Protocol, TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -31,6 +32,9 @@ from appliance.domain.errors import InterlockError, PeerError, StoreError, Trans
 from appliance.storage.durable import read_file, write_file
 from appliance.upstream.exchange import Answer, Exchange
 from appliance.upstream.witness import Request, origin_hash
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 RESYNCS = 3
 BACKOFF_FIRST_S = 1.0
@@ -110,6 +114,7 @@ class UpstreamClient:
         self._uniform = uniform
         self._news = asyncio.Event()
         self._old = 0
+        self._log_lock = threading.Lock()
         self.state = UpstreamState(settings.witness_key.name)
         self.on_change: Callable[[UpstreamState], None] | None = None  # must neither block nor raise
 
@@ -144,6 +149,23 @@ class UpstreamClient:
         except _AlarmError as alarm:
             self._change(alarm=str(alarm))
 
+    async def offer_last(self, within_s: float) -> None:
+        """One offer at a clean stop, once `run` has ended, so that the log's last entries are witnessed too.
+
+        An upstream that does not answer in time costs nothing but that: nothing is raised or tried again.
+        """
+        if self.state.alarm:
+            return
+        try:
+            async with asyncio.timeout(within_s), self._exchange as exchange:
+                await self._round(exchange)
+        except InterlockError as error:
+            self._change(last_error=error.sentence())
+        except TimeoutError:
+            self._change(last_error=f"the upstream did not answer within {within_s:g} s at the stop")
+        except _AlarmError as alarm:
+            self._change(alarm=str(alarm))
+
     async def _first_look(self, exchange: Exchange) -> None:
         """`compare` at the start of `run`; an upstream that cannot be reached is no reason to wait."""
         try:
@@ -168,14 +190,14 @@ class UpstreamClient:
         return self._settings.every_s
 
     async def _round(self, exchange: Exchange) -> None:
-        ours, note = await asyncio.to_thread(self._own)
+        ours, note = await self._alone(self._own)
         size = ours.checkpoint.size
         if size < self.state.witnessed:
             raise _restored(self.state.witnessed, size)
         if size == self.state.witnessed:
             return
         for _ in range(RESYNCS):
-            proof = await asyncio.to_thread(self._log.consistency, self._old, size)
+            proof = await self._alone(self._log.consistency, self._old, size)
             answer = await exchange.add_checkpoint(Request(self._old, tuple(proof), note).encode())
             if answer.status == 200:
                 await self._accept(answer, note)
@@ -220,7 +242,7 @@ class UpstreamClient:
             theirs = open_checkpoint(answer.body, [self._settings.log_key], [self._settings.witness_key])
         except PeerError as error:
             raise TransportError("the upstream's answer was refused", error.why) from error
-        await asyncio.to_thread(self._check_history, theirs)
+        await self._alone(self._check_history, theirs)
 
     def _check_history(self, theirs: SignedCheckpoint) -> None:
         ours, _ = self._own()
@@ -243,6 +265,15 @@ class UpstreamClient:
             raise _AlarmError(f"the co-signed checkpoint cannot be used: {error.why} ({path})") from error
         self._old = signed.checkpoint.size
         self._change(witnessed=self._old)
+
+    async def _alone(self, look: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
+        """Looks at the log in a thread, one at a time: a cancelled caller leaves its thread behind."""
+
+        def locked() -> T:
+            with self._log_lock:
+                return look(*arguments, **named)
+
+        return await asyncio.to_thread(locked)
 
     def _own(self) -> tuple[SignedCheckpoint, bytes]:
         """Our published checkpoint with our signature only; StoreError if it is not there or not ours."""
