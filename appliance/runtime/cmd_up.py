@@ -20,6 +20,7 @@ from appliance.runtime import board_socket
 from appliance.runtime.config import Config
 from appliance.runtime.config_load import load_config
 from appliance.runtime.guard_link import Glance, prepare_pages
+from appliance.runtime.hosting import need_free
 from appliance.runtime.paths import Paths, ensure_runtime, need_state
 from appliance.runtime.supervise import CORE_STOP_S, Job, Supervisor, answers, fetch_status, only_one
 from appliance.runtime.terminal import Terminal
@@ -46,6 +47,7 @@ def run_up(paths: Paths, options: argparse.Namespace, terminal: Terminal) -> int
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, on_signal)
     with only_one(paths.runtime):
+        _need_ports(config)
         supervisor = Supervisor(paths)
         up = _Up(supervisor, paths, config, path, options, terminal, stop)
         try:
@@ -57,6 +59,14 @@ def run_up(paths: Paths, options: argparse.Namespace, terminal: Terminal) -> int
             supervisor.stop()
             terminal.say("stopped: the log is closed, nothing runs any more")
     return 130 if interrupted else 0
+
+
+def _need_ports(config: Config) -> None:
+    """All of ours are free: another appliance's page must not be taken for this one's."""
+    need_free("status page", config.web.host, config.web.port)
+    need_free("collector", "127.0.0.1", config.upstream.collector_port)
+    if config.venue.transport == "process":
+        need_free("paper venue", "127.0.0.1", config.venue.port)
 
 
 class _Up:
@@ -120,7 +130,8 @@ class _Up:
     def _greet(self, took_s: float) -> None:
         say, web = self._terminal.say, self._config.web
         status = self._status()
-        say(f"running after {took_s:.1f} s: guard, collector, paper venue and core")
+        parts = [job.name for job in self._supervisor.jobs]
+        say(f"running after {took_s:.1f} s: {', '.join(parts[:-1])} and {parts[-1]}")
         if status is not None and not status.realtime:
             say("note: no real-time priority for the guard (it needs root or CAP_SYS_NICE): under load the")
             say("      kill button may take tens of milliseconds to shut the gate instead of one")

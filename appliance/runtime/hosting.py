@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import socket
 
 from aiohttp import web
 
@@ -26,3 +27,17 @@ async def serve_app(app: web.Application, name: str, port: int, stop: asyncio.Ev
         await stop.wait()
     finally:
         await runner.cleanup()
+
+
+def need_free(name: str, host: str, port: int) -> None:
+    """Raises BusyError if somebody listens there already: what answers would not be what was started."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                return  # whoever listens there says it better
+            do = "stop what listens there (another appliance?), or change the port in interlock.toml"
+            raise BusyError(f"the {name}'s port is in use", f"{host}:{port}", do) from error

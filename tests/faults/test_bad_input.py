@@ -201,6 +201,9 @@ def test_a_port_in_use(box: Box) -> None:
             taken.bind(("127.0.0.1", port))
             taken.listen()
             _refused(box.run(verb), 75, str(port))
+            found = box.run("up --no-arm")
+            _refused(found, 75, str(port))
+            assert "running" not in found.stdout + found.stderr, "nothing was started"
 
 
 def test_a_second_instance_is_refused(box: Box, tmp_path: Path) -> None:
