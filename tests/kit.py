@@ -17,6 +17,7 @@ from appliance.domain.mode import Mode, TripReason
 from appliance.domain.money import AMOUNT_ONE, Amount, Ppm, Price, Qty
 from appliance.domain.observation import Bar
 from appliance.domain.order import Order
+from appliance.domain.verdict import Approved
 from appliance.orders.book import Orders
 from appliance.orders.desk import Desk
 from appliance.orders.identity import IdLedger
@@ -311,6 +312,7 @@ class Core:
         self.gate = Gate(
             self.limits, self.portfolio, self.latch, self.holds, self.safety, self.ids, self.clock, "test"
         )
+        self.owed: list[tuple[int, Approved, Order | None]] = []
         self.orders = Orders()
         self.desk = Desk(
             self.gate,
@@ -323,6 +325,7 @@ class Core:
             self.clock,
             self.safety.trip,
             lambda verdict: None,
+            lambda index, approved, order: self.owed.append((index, approved, order)),
         )
         self.exits = ExitFlow(self.desk, self.portfolio, self.venue, self.clock, fate)
         self.steps = 0

@@ -3,7 +3,8 @@
 Order of writing is the safety argument (ARCHITECTURE, What is written when; SAFETY 8):
   1. intent, verdict and the order row are appended together; a crash here leaves an order that is durable
      or absent, and nothing sent.
-  2. what may increase exposure waits until they are durable; a CANCEL or an exit waits 50 ms at most.
+  2. what may increase exposure waits until they are durable; a CANCEL or an exit waits 50 ms at most, and
+     leaves behind a record outside the log of what it owes.
   3. the venue is called once. A crash here leaves an order in RECORDED: looked up by id at start.
   4. the venue's events are recorded with the rows they change; the next intent waits behind them.
 """
@@ -56,7 +57,8 @@ class Books(Protocol):
 
 
 class Desk:
-    """Owned by the event loop. `trip` is called for what must not happen; `count` for every verdict."""
+    """Owned by the event loop. `trip` is called for what must not happen; `count` for every verdict; `owe`
+    (index, approval, new order) for an exit that leaves before its entry at that index is durable."""
 
     def __init__(
         self,
@@ -70,6 +72,7 @@ class Desk:
         clock: Clock,
         trip: Callable[[TripReason, str], None],
         count: Callable[[Verdict], None],
+        owe: Callable[[int, Approved, Order | None], None],
     ) -> None:
         self.orders = orders
         self._gate = gate
@@ -81,6 +84,7 @@ class Desk:
         self._clock = clock
         self._trip = trip
         self._count = count
+        self._owe = owe
         self._cancels = 0
         self.last_seq = 0  # number of the last venue event taken over
 
@@ -102,7 +106,7 @@ class Desk:
         ticket = self._scribe.note(
             "verdict", describe_verdict(verdict, instrument), causes=(wish.index,), orders=rows
         )
-        await self._await_record(ticket, verdict.order_class)
+        await self._await_record(ticket, verdict, rows[0] if rows else None)
         await self._send(verdict)
         return verdict
 
@@ -138,17 +142,19 @@ class Desk:
         """Applies the outcome of a look-up to an order whose fate was unknown."""
         self._moved(self.orders.move(order.id, event), why)
 
-    async def _await_record(self, ticket: Ticket, order_class: OrderClass) -> None:
+    async def _await_record(self, ticket: Ticket, approved: Approved, order: Order | None) -> None:
         """Raises StoreError for new exposure; an exit leaves even if the log is lost (SAFETY 8)."""
-        if order_class is OrderClass.INCREASE:
+        if approved.order_class is OrderClass.INCREASE:
             await ticket.durable()
             return
         try:
             durable = await self._patience.durable_within(ticket, EXIT_WAIT_NS)
         except StoreError as error:
+            self._owe(ticket.index, approved, order)
             self._trip(TripReason.AUDIT_STORE, error.what)
             return
         if not durable:
+            self._owe(ticket.index, approved, order)
             data = {"owed": ticket.index, "why": "an exit left before its entry was durable"}
             self._scribe.note("gap", data)
 

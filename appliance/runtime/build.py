@@ -36,13 +36,16 @@ from appliance.runtime.config import Config
 from appliance.runtime.feed import ReplayFeed
 from appliance.runtime.guard_link import PageLink
 from appliance.runtime.no_memory import NoMemory
+from appliance.runtime.owed import Repayment, exits_into
 from appliance.runtime.paths import Paths
 from appliance.runtime.patience import LoopPatience
 from appliance.runtime.restore import known_order_ids, remembered_mode
 from appliance.runtime.scribe import CoreScribe
 from appliance.runtime.session import Session, begin_session
+from appliance.runtime.store_health import StoreHealth, ended_well
 from appliance.runtime.tally import Tally, TimedGate
 from appliance.runtime.units import parse_speed
+from appliance.runtime.venue_note import VenueNote, write_note
 from appliance.runtime.watch import SafetyLoop, begin_start_holds
 from appliance.safety.controller import SafetyController
 from appliance.safety.exits import ExitFlow
@@ -51,6 +54,7 @@ from appliance.safety.latch import CoreLatch
 from appliance.storage.keys import read_verifier
 from appliance.storage.log_client import LogClient, LogSettings
 from appliance.storage.log_reader import LogReader
+from appliance.storage.ring import Ring
 from appliance.upstream.client import UpstreamClient, UpstreamSettings
 from appliance.upstream.exchange import Exchange
 from appliance.validation.recent import RecentPrices
@@ -77,6 +81,7 @@ class Parts(Struct, kw_only=True):
     session: Session
     limits: Limits
     log: LogClient
+    store: StoreHealth
     link: PageLink
     scribe: Scribe
     safety: SafetyController
@@ -101,9 +106,12 @@ async def build(
     instruments = tables.make_instruments(config)
     limits = tables.make_limits(config, instruments)
     replay = Replay(tables.make_sources(config, instruments, base))
+    exits_ring = _open_ring(stack, paths)  # one writer: a second core ends here and has touched nothing
     clock, link = ReplayClock(), PageLink(paths.runtime)
     latch = CoreLatch(link, clock)
+    clean = ended_well(paths.log)
     log, session = await _open_log(stack, config, paths)
+    store = StoreHealth(log, paths, clean=clean)
     scribe = CoreScribe(log)
     safety = SafetyController(
         link, latch, Holds(), WallClock(), scribe, tamper_is_emergency=config.safety.tamper == "emergency"
@@ -111,6 +119,7 @@ async def build(
     begin_start_holds(safety, WallClock())
     safety.start(remembered_mode(paths.log))
     venue = await _open_venue(stack, config, instruments, latch, session)
+    write_note(paths.venue_note, _venue_note(config, session))
     portfolio = Portfolio(
         instruments.values(),
         Amount(int(config.venue.start_cash)),
@@ -129,6 +138,7 @@ async def build(
         clock,
         safety.trip,
         tally.verdict,
+        exits_into(exits_ring),
     )
     stages = Stages(
         portfolio=portfolio,
@@ -146,14 +156,15 @@ async def build(
     )
     feed = await _make_feed(config, replay, stages, venue, clock, session, options)
     upstream = _make_upstream(stack, config, paths)
-    watch = _make_watch(config, stages, link, venue, log)
-    return _connect(config, session, log, link, stages, venue, upstream, feed, watch, tally, clock)
+    watch = _make_watch(config, stages, link, venue, store)
+    return _connect(config, session, log, store, link, stages, venue, upstream, feed, watch, tally, clock)
 
 
 def _connect(
     config: Config,
     session: Session,
     log: LogClient,
+    store: StoreHealth,
     link: PageLink,
     stages: Stages,
     venue: PaperClient | InProcessPaper,
@@ -169,6 +180,7 @@ def _connect(
         session=session,
         limits=stages.limits,
         log=log,
+        store=store,
         link=link,
         scribe=stages.scribe,
         safety=stages.safety,
@@ -186,6 +198,19 @@ def _connect(
     return parts
 
 
+def _open_ring(stack: AsyncExitStack, paths: Paths) -> Ring:
+    ring = Ring(paths.exits_ring)
+    stack.callback(ring.close)
+    return ring
+
+
+def _venue_note(config: Config, session: Session) -> VenueNote | None:
+    """A venue inside the core ends with it: nobody else could cancel there."""
+    if config.venue.transport == "in-process":
+        return None
+    return VenueNote(config.venue.kind, config.venue.port, session.account)
+
+
 async def _open_log(stack: AsyncExitStack, config: Config, paths: Paths) -> tuple[LogClient, Session]:
     session = begin_session(config, paths, time.time_ns())
     log = await LogClient.start(
@@ -194,6 +219,10 @@ async def _open_log(stack: AsyncExitStack, config: Config, paths: Paths) -> tupl
         )
     )
     stack.push_async_callback(log.aclose)
+    paid = Repayment(paths.exits_ring, "exits", paths.log).repay(CoreScribe(log))
+    if paid is not None:
+        await paid.durable()
+        session = begin_session(config, paths, time.time_ns()) if session.resumed else session
     return log, session
 
 
@@ -300,7 +329,7 @@ async def _make_feed(
 
 
 def _make_watch(
-    config: Config, stages: Stages, link: PageLink, venue: PaperClient | InProcessPaper, log: LogClient
+    config: Config, stages: Stages, link: PageLink, venue: PaperClient | InProcessPaper, store: StoreHealth
 ) -> SafetyLoop:
     return SafetyLoop(
         stages.safety,
@@ -314,7 +343,7 @@ def _make_watch(
         stages.limits.account,
         reduce_ppm=int(config.safety.reduce_step),
         reduce_every_ns=int(config.safety.reduce_every),
-        store_ok=lambda: log.failure is None,
+        store_ok=lambda: not store.problem,
     )
 
 

@@ -21,6 +21,7 @@ _VERBS: dict[str, tuple[str, str, str]] = {
     "run": ("cmd_run:run_core_command", "the core, with the feed of the configuration", "interlock run"),
     "replay": ("cmd_run:run_core_command", "the core, venue inside", "interlock replay --speed max"),
     "paper-venue": ("cmd_run:run_paper_venue", "the paper venue alone", "interlock paper-venue"),
+    "cancel-only": ("cancel_only:run_cancel_only", "cancel when the core cannot", "interlock cancel-only"),
     "collector": ("cmd_run:run_collector", "the witness that co-signs checkpoints", "interlock collector"),
     "status": ("cmd_status:run_status", "mode, trip, holds, lights", "interlock status --json"),
     "verify": ("cmd_audit:run_verify", "check the whole audit log", "interlock verify"),

@@ -98,6 +98,8 @@ class _Up:
         own_venue = self._config.venue.transport == "process"
         if own_venue:
             self._supervisor.start(Job(name="paper venue", arguments=("appliance", "paper-venue", *where)))
+            watcher = ("appliance", "cancel-only", *self._where)
+            self._supervisor.start(Job(name="cancel-only", arguments=watcher))
         self._until(self._guard_beats, "guard")
         core = ["appliance", "run", *where, "--quiet", "--wait-for-arm"]
         core += ["--unattended"] if self._options.unattended else []

@@ -24,6 +24,7 @@ from appliance.runtime.build import Options, Parts, build
 from appliance.runtime.config import Config
 from appliance.runtime.logs import Log
 from appliance.runtime.notify import SystemdNotifier
+from appliance.runtime.owed import Repayment
 from appliance.runtime.paths import Paths
 from appliance.runtime.picture import Picture
 from appliance.runtime.session import feed_identity
@@ -33,6 +34,7 @@ from appliance.web import server
 LOOK_S = 0.010
 NOTIFY_S = 0.5
 LAST_OFFER_S = 1.0
+REPAY_S = 1.0
 
 
 class Hooks(Struct, frozen=True):
@@ -57,7 +59,7 @@ async def run_core(
     notifier = SystemdNotifier()
     async with AsyncExitStack() as stack:
         parts = await build(stack, config, paths, base, options, Tally())
-        core = _Core(parts, notifier, log, hooks, stop)
+        core = _Core(parts, paths, notifier, log, hooks, stop)
         core.note_start(options)
         try:
             await core.run()
@@ -76,9 +78,16 @@ async def run_core(
 
 class _Core:
     def __init__(
-        self, parts: Parts, notifier: SystemdNotifier, log: Log, hooks: Hooks, stop: asyncio.Event
+        self,
+        parts: Parts,
+        paths: Paths,
+        notifier: SystemdNotifier,
+        log: Log,
+        hooks: Hooks,
+        stop: asyncio.Event,
     ) -> None:
         self._parts = parts
+        self._paths = paths
         self._notifier = notifier
         self._log = log
         self._hooks = hooks
@@ -119,6 +128,8 @@ class _Core:
             group.create_task(self._told())
             group.create_task(self._degrades("upstream", self._parts.upstream.run()))
             group.create_task(self._degrades("status page", self._serve()))
+            group.create_task(self._degrades("gap entries", self._repays()))
+            group.create_task(self._degrades("log check", self._reads_log()))
             group.create_task(self._stopped())
 
     def trip_for(self, error: InterlockError) -> None:
@@ -141,12 +152,25 @@ class _Core:
 
     async def _watch_log(self) -> None:
         failure = await self._parts.log.failed()
+        self._parts.store.note_failure(failure)
         self._parts.safety.trip(TripReason.AUDIT_STORE, failure.what)
         for _ in range(20):  # new exposure is shut out; what works is cancelled before the process ends
             self._parts.watch.round()
             await self._parts.watch.work_once()
             await asyncio.sleep(0.05)
         raise StoreError(failure.what, failure.why, failure.do)
+
+    async def _repays(self) -> None:
+        """What the cancel-only process did while this core could not, for the log."""
+        repayment = Repayment(self._paths.cancels_ring, "cancels", self._paths.log)
+        while True:
+            repayment.repay(self._parts.scribe)
+            await asyncio.sleep(REPAY_S)
+
+    async def _reads_log(self) -> None:
+        wrong = await self._parts.store.read_whole()
+        if wrong:
+            self._parts.safety.trip(TripReason.AUDIT_STORE, f"the log does not verify: {wrong[-200:]}")
 
     async def _feed(self) -> None:
         parts = self._parts

@@ -137,16 +137,33 @@ def prepare_pages(runtime: Path) -> None:
 
 
 class Glance:
-    """Reads both pages without owning either: `interlock status` and the supervisor."""
+    """Reads both pages without owning either: `interlock status`, the supervisor, the cancel-only process."""
 
     def __init__(self, runtime: Path) -> None:
+        self._runtime = runtime
         self._files: dict[str, pages.PageFile] = {}
-        for name in (pages.GUARD_PAGE, pages.CORE_PAGE):
-            try:
-                self._files[name] = pages.PageFile(runtime / name, writable=False)
-            except OSError:
-                continue
         self._boot = pages.boot_id()
+        self.look_again()
+
+    def look_again(self) -> None:
+        """Maps what was absent or replaced since; call it every second or so."""
+        for name in (pages.GUARD_PAGE, pages.CORE_PAGE):
+            file = self._files.get(name)
+            if file is not None and file.still_the_file():
+                continue
+            try:
+                self._files[name] = pages.PageFile(self._runtime / name, writable=False)
+            except OSError:
+                self._files.pop(name, None)
+
+    def is_shut(self) -> bool | None:
+        """Whether the guard's page shuts the gate; None without a page of this boot."""
+        file = self._files.get(pages.GUARD_PAGE)
+        if file is None or not pages.is_current(file.words, pages.GUARD_LAYOUT, self._boot):
+            return None
+        words = file.words
+        armed, complement, state = words[_ARMED], words[_COMPLEMENT], words[_STATE]
+        return armed != state or armed ^ complement != pages.WORD_MASK
 
     def guard_age_ns(self) -> int | None:
         """Age of the guard's heartbeat; None without a page of this boot."""

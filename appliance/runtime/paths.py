@@ -54,6 +54,26 @@ class Paths(Struct, frozen=True):
         return self.state / "memory" / "memory.db"
 
     @property
+    def venue_note(self) -> Path:
+        """Which venue account the core works on: what the cancel-only process has to know."""
+        return self.runtime / "venue.json"
+
+    @property
+    def exits_ring(self) -> Path:
+        """What the core sent before the log had it."""
+        return self.runtime / "exits.ring"
+
+    @property
+    def cancels_ring(self) -> Path:
+        """What the cancel-only process did."""
+        return self.runtime / "cancels.ring"
+
+    @property
+    def store_failed(self) -> Path:
+        """There since the log failed, until the next boot (SAFETY 8)."""
+        return self.runtime / "store.failed"
+
+    @property
     def venue_journal(self) -> Path:
         """Order log of the paper venue."""
         return self.state / "venue" / "orders.jsonl"

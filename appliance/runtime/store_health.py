@@ -1,0 +1,86 @@
+"""Whether the audit log may be trusted with an arm press (SAFETY 8).
+
+After a write or fsync error Linux marks the pages clean, so a later success proves nothing: no arming until
+the machine was started again. A run-time file carries that over a restart of the core. A log that did not
+end with a stop is read whole, in a process of its own at low priority, before anybody may arm.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+
+from appliance.domain.errors import InterlockError
+from appliance.runtime.paths import Paths
+from appliance.storage.log_client import LogClient
+from appliance.storage.log_reader import LogReader
+
+_PACKAGE_ROOT = Path(__file__).parents[2]
+_LOWER = 10
+
+
+def ended_well(log: Path) -> bool:
+    """The last entry is a stop, or there is none yet. Call it before anything is appended."""
+    reader = LogReader(log)
+    try:
+        size = reader.size()
+        return size == 0 or next(iter(reader.entries(size - 1, size))).kind == "stop"
+    finally:
+        reader.close()
+
+
+class StoreHealth:
+    """Owned by the event loop. `problem` is empty while arming is possible, else the reason for people."""
+
+    def __init__(self, log: LogClient, paths: Paths, *, clean: bool) -> None:
+        """clean: see `ended_well`."""
+        self._log = log
+        self._paths = paths
+        self._unread = "" if clean else "the log did not end with a stop and is being read whole"
+        self._failed = ""
+        if paths.store_failed.exists():
+            self._failed = "the log failed on this boot; arming needs a reboot"
+
+    @property
+    def problem(self) -> str:
+        """Why nobody may arm."""
+        if self._log.failure is not None:
+            return self._log.failure.sentence()
+        return self._failed or self._unread
+
+    def note_failure(self, failure: InterlockError) -> None:
+        """The log failed: remembered until the next boot if its disk did, not if its process was killed."""
+        if self._log.disk_failed:
+            self._paths.store_failed.write_text(failure.sentence() + "\n", "utf-8")
+
+    async def read_whole(self) -> str:
+        """Verifies the log if that is needed; returns what is wrong with it, empty if nothing is."""
+        if not self._unread:
+            return ""
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            *("-m", "appliance", "verify", "--no-color"),
+            *("--state", str(self._paths.state), "--runtime", str(self._paths.runtime)),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            cwd=_PACKAGE_ROOT,
+            preexec_fn=_lower,
+        )
+        try:
+            said, _ = await process.communicate()
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+        if process.returncode == 0:
+            self._unread = ""
+            return ""
+        self._unread = said.decode("utf-8", "replace").strip()[-400:] or f"exit code {process.returncode}"
+        return self._unread
+
+
+def _lower() -> None:
+    os.nice(_LOWER)
