@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -63,15 +63,11 @@ async def run_core(
         core.note_start(options)
         try:
             await core.run()
-        except* _StopError:
-            pass
-        except* InterlockError as group:
-            error = _worst(group)
-            core.trip_for(error)
-            raise error from group
-        except* Exception as group:
-            core.trip_for(InvariantError(f"a bug: {group.exceptions[0]!r}"))
-            raise
+        except BaseExceptionGroup as group:
+            error = _outcome(group)
+            if error is not None:
+                core.trip_for(error)
+                raise error from group
         finally:
             await core.finish()
 
@@ -240,17 +236,27 @@ async def _deadly(name: str, loop: Coroutine[Any, Any, None]) -> None:
     raise InvariantError(f"the {name} ended although nobody stopped it")
 
 
-def _worst(group: BaseExceptionGroup[InterlockError]) -> InterlockError:
-    """The error whose exit code says most: configuration before store before invariant."""
-    found: list[InterlockError] = []
+def _outcome(group: BaseExceptionGroup[BaseException]) -> InterlockError | None:
+    """What ended the TaskGroup: None for a stop, a bug before everything else, then the error whose exit
+    code says most: configuration before store before a missing peer.
 
-    def gather(part: BaseExceptionGroup[InterlockError]) -> None:
-        for error in part.exceptions:
-            if isinstance(error, BaseExceptionGroup):
-                gather(error)
-            else:
-                found.append(error)
-
-    gather(group)
+    No `except*`: before Python 3.11.4 an error raised in one arrives wrapped in a group, and its exit code
+    with it is lost.
+    """
+    found = list(_leaves(group))
+    for each in found:
+        if not isinstance(each, (InterlockError, _StopError)):
+            bug = InvariantError(f"a bug: {each!r}")
+            bug.__cause__ = each
+            return bug
     order = (78, 77, 75, 74, 69, 70)
-    return min(found, key=lambda error: order.index(error.exit_code) if error.exit_code in order else 9)
+    errors = [each for each in found if isinstance(each, InterlockError)]
+    return min(errors, key=lambda e: order.index(e.exit_code) if e.exit_code in order else 9, default=None)
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
+    for each in group.exceptions:
+        if isinstance(each, BaseExceptionGroup):
+            yield from _leaves(each)
+        else:
+            yield each
