@@ -206,6 +206,8 @@ def test_an_exit_leaves_although_the_log_is_slow_and_owes_a_gap() -> None:
         await core.desk.collect()
         assert core.portfolio.is_flat()
         assert core.scribe.of("gap")
+        owed = [(approved.order_class, order is not None) for _, approved, order in core.owed]
+        assert owed == [(OrderClass.CANCEL, False), (OrderClass.REDUCE, True)]
 
     asyncio.run(run())
 
