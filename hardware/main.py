@@ -129,6 +129,7 @@ class _Core:
 def run(config: GuardConfig, state: Path, runtime: Path, stop: threading.Event) -> None:
     """Runs the guard until `stop` is set. Raises GuardExitError or BoardError before the first heartbeat."""
     lock = _lock_instance(runtime)
+    pages.create_pages(runtime)  # on the first start of a boot; what exists is never touched
     try:
         page = pages.PageFile(runtime / GUARD_PAGE, writable=True)
     except OSError as error:

@@ -109,6 +109,8 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_init(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--reset", action="store_true", help="move the old state aside; never deletes a log")
+    boards = ("simulated", "gpiozero")
+    parser.add_argument("--board", choices=boards, default="simulated", help="what the guard's lines are")
 
 
 def _add_up(parser: argparse.ArgumentParser) -> None:

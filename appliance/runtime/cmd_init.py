@@ -31,7 +31,7 @@ def run_init(paths: Paths, options: argparse.Namespace, terminal: Terminal) -> i
         terminal.say(f"there is an appliance in {paths.state} already; nothing was changed")
         return 0
     _make_folders(paths)
-    config = _configuration(paths, options.config, terminal)
+    config = _configuration(paths, options.config, options.board, terminal)
     _keys_and_stores(paths, config)
     terminal.say(f"made an appliance in {paths.state}: keys, audit log, memory, paper venue")
     terminal.say("next: interlock up")
@@ -75,14 +75,15 @@ def _make_folders(paths: Paths) -> None:
         raise CannotCreateError("the state directory cannot be written", str(paths.state), "use --state DIR")
 
 
-def _configuration(paths: Paths, given: Path | None, terminal: Terminal) -> Config:
+def _configuration(paths: Paths, given: Path | None, board: str, terminal: Terminal) -> Config:
     if given is not None:
         return load_config(given)
     if not paths.config.exists():
         create_file(paths.config, EXAMPLE.read_bytes())
         terminal.say(f"copied the demo configuration to {paths.config}")
     if not paths.guard_config.exists():
-        create_file(paths.guard_config, GUARD_EXAMPLE.read_bytes())
+        text = GUARD_EXAMPLE.read_text("utf-8").replace('driver = "simulated"', f'driver = "{board}"', 1)
+        create_file(paths.guard_config, text.encode())
     return load_config(paths.config)
 
 

@@ -40,8 +40,8 @@ def run_core_command(paths: Paths, options: argparse.Namespace, terminal: Termin
     from appliance.runtime.core import Hooks, run_core
 
     config, base = _prepare(paths, options)
-    if not options.unattended:
-        _need_guard(paths)
+    if not options.unattended and not os.environ.get("NOTIFY_SOCKET"):
+        _need_guard(paths)  # a service starts without it: the gate is shut, what must be cancelled still is
     if options.command == "replay":
         config = _as_replay(config)
     log = Log(config.log.format, quiet=options.quiet, debug=options.debug)
