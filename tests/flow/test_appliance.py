@@ -184,7 +184,7 @@ def test_a_synthetic_gap_trips_the_account(tmp_path: Path) -> None:
         assert status.trip is not None
         assert status.trip.reason == "DRAWDOWN"
         assert "reset its peak" in status.trip.recovery
-        assert Glance(box.runtime).guard_words()["REASON"] == 2, "adopted and persisted by the guard"
+        until(lambda: Glance(box.runtime).guard_words()["REASON"] == 2, "adopted by the guard", 5)
         until(lambda: not box.held(), "flat", 10)
         assert "losses_in_limits" not in status.missing, (
             "leaving EMERGENCY does not need it, leaving PAUSED does"
