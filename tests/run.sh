@@ -11,6 +11,8 @@ bash tests/run.sh [LANE] [pytest arguments]
     (none)       types, style and every test that takes seconds; what CI runs (under 10 minutes)
     --fast       types, style, rules, unit and property tests only
     --long       also what takes minutes: Python 3.13, a bare Debian in a chroot (needs root), soak runs
+    --vm         a virtual machine with a real kernel, GPIO lines, watchdog and power cuts (README says what
+                 it needs); skips, saying why, where it cannot run
 
 Example: bash tests/run.sh -k kill_switch
 TEXT
@@ -19,7 +21,7 @@ TEXT
 lane=default
 case "${1:-}" in
 --help | -h) usage; exit 0 ;;
---fast | --long) lane=${1#--}; shift ;;
+--fast | --long | --vm) lane=${1#--}; shift ;;
 esac
 
 # shellcheck source=provisioning/lib.sh
@@ -36,9 +38,10 @@ mypy --no-error-summary --cache-dir .mypy_cache
 say "tests"
 case $lane in
 fast) exec python -m pytest tests/rules tests/unit tests/property "$@" ;;
-default) exec python -m pytest -m "not long" "$@" ;;
+default) exec python -m pytest -m "not long and not vm" "$@" ;;
+vm) INTERLOCK_VM=1 exec python -m pytest tests/vm -rs -s "$@" ;;
 long)
-    python -m pytest "$@"
+    python -m pytest -m "not vm" "$@"
     exec bash tests/long.sh
     ;;
 esac

@@ -29,9 +29,9 @@ from appliance.runtime.paths import Paths
 from appliance.runtime.picture import Picture
 from appliance.runtime.session import feed_identity
 from appliance.runtime.tally import Tally
+from appliance.runtime.watch import next_tick
 from appliance.web import server
 
-LOOK_S = 0.010
 NOTIFY_S = 0.5
 LAST_OFFER_S = 1.0
 REPAY_S = 1.0
@@ -185,7 +185,7 @@ class _Core:
     async def _shown(self) -> None:
         while True:
             self._picture.look()
-            await asyncio.sleep(LOOK_S)
+            await next_tick()
 
     async def _heartbeats(self) -> None:
         every_s = self._parts.config.audit.heartbeat / 1e9

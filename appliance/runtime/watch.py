@@ -21,7 +21,7 @@ from appliance.safety.holds import venue_scope
 from appliance.safety.latch import HEARTBEAT_HOLD_NS
 from appliance.safety.preconditions import Preconditions
 
-TICK_S = 0.010
+TICK_S = 0.020
 AGREE_EVERY_NS = 5_000_000_000
 
 
@@ -94,7 +94,7 @@ class SafetyLoop:
             self.round()
             if self.caught_up:
                 await self.work_once()
-            await asyncio.sleep(TICK_S)
+            await next_tick()
 
     def round(self) -> None:
         """What must never wait for anything: the page, the mode, the heartbeat."""
@@ -156,6 +156,12 @@ class SafetyLoop:
         scope = venue_scope(self._venue.name)
         if self._safety.holds.end(HoldCause.VENUE_DOWN, scope) is not None:
             self._scribe.note("hold_end", {"cause": HoldCause.VENUE_DOWN, "scope": scope})
+
+
+async def next_tick() -> None:
+    """Sleeps to the next multiple of TICK_S: loops that share it wake the processor once."""
+    now_s = asyncio.get_running_loop().time()
+    await asyncio.sleep(TICK_S - now_s % TICK_S)
 
 
 def begin_start_holds(safety: SafetyController, clock: Clock) -> None:

@@ -1,0 +1,279 @@
+"""The rig as these tests use it: a guest with the appliance installed, its contacts, lamps, pages and log.
+
+The rig (a real kernel, systemd as PID 1, a GPIO character device, a watchdog, disks whose power can be cut)
+is found at INTERLOCK_RIG or ../shared/rig. Its parts are built once into INTERLOCK_RIG_BUILD (default: a
+folder in the user's cache), the appliance is installed into a copy of its root disk once per state of the
+checkout.
+
+Contacts: the rig's `press` grounds a line. Button and tamper are normally closed, so a healthy box has both
+grounded, and opening one is the alarm (SAFETY 13).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tests.processes import ROOT
+
+BUTTON, KEY, TAMPER = 17, 27, 4
+GREEN, YELLOW, RED = 22, 23, 24
+STATE, RUNTIME = "/var/lib/interlock", "/run/interlock"
+INTERLOCK = "/opt/interlock/current/bin/interlock"
+WHERE = f"--state {STATE} --runtime {RUNTIME}"
+PI_4 = b"\nRevision\t: c03114\nSerial\t\t: 1000000012345678\n"
+DROP_IN = "[Service]\nBindReadOnlyPaths=/usr/local/lib/cpuinfo-pi:/proc/cpuinfo\n"
+
+RIG = Path(os.environ.get("INTERLOCK_RIG", ROOT.parent / "shared" / "rig"))
+BUILD = Path(os.environ.get("INTERLOCK_RIG_BUILD", Path.home() / ".cache" / "interlock-rig"))
+
+
+def why_not() -> str:
+    """Why this machine cannot run the lane; empty if it can."""
+    if not (RIG / "rig.py").exists():
+        return f"no rig at {RIG} (set INTERLOCK_RIG)"
+    for program in ("qemu-system-x86_64", "qemu-img", "mmdebstrap", "mkfs.ext4", "cpio", "gcc", "make"):
+        if shutil.which(program) is None and not Path("/usr/sbin", program).exists():
+            packages = "qemu-system-x86 qemu-utils mmdebstrap cpio gcc-12 make e2fsprogs"
+            return f"the rig needs {program}: apt-get install {packages}"
+    if sys.version_info[:2] != (3, 11):
+        return "the guest has Python 3.11, and so must the wheels built for it"
+    if os.geteuid() != 0 and not (BUILD / "root.ext4").exists():
+        return "building the guest needs root"
+    return ""
+
+
+def _load_rig() -> Any:
+    spec = importlib.util.spec_from_file_location("interlock_rig", RIG / "rig.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _run(*command: str | Path, cwd: Path = ROOT) -> None:
+    found = subprocess.run(
+        [str(part) for part in command], cwd=cwd, capture_output=True, text=True, check=False
+    )
+    assert found.returncode == 0, f"{command}: {found.stdout[-2000:]}{found.stderr[-2000:]}"
+
+
+def _stamp() -> str:
+    digest = hashlib.sha256()
+    for top in ("appliance", "hardware", "systemd", "provisioning"):
+        for path in sorted((ROOT / top).rglob("*")):
+            if path.is_file() and "__pycache__" not in path.parts:
+                digest.update(str(path.relative_to(ROOT)).encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def installed_image() -> Path:
+    """A folder with root and data disk of a guest in which the appliance is installed and was shut down."""
+    ready = BUILD / f"installed-{_stamp()}"
+    if ready.exists():
+        return ready
+    BUILD.mkdir(parents=True, exist_ok=True)
+    if not (BUILD / "root.ext4").exists():
+        _run(RIG / "build-gpio-sim", BUILD)
+        _run(RIG / "build-image", BUILD)
+    wheels = _wheels()
+    work = BUILD / f"work-{os.getpid()}"
+    shutil.rmtree(work, ignore_errors=True)
+    with _machine(work, wheels=wheels) as box:
+        box.boot()
+        box.install()
+        box.rig.shutdown(120)
+    for old in BUILD.glob("installed-*"):
+        shutil.rmtree(old)
+    ready.mkdir()
+    for disk in ("root.qcow2", "data.img"):
+        (work / disk).rename(ready / disk)
+    shutil.rmtree(work)
+    return ready
+
+
+def _wheels() -> Path:
+    """Every locked package for the guest's Python, built where there is a compiler, and the appliance."""
+    lock = (ROOT / "provisioning" / "requirements.lock").read_bytes()
+    wheels = BUILD / f"wheels-{hashlib.sha256(lock).hexdigest()[:16]}"
+    pip = (sys.executable, "-m", "pip", "--disable-pip-version-check", "-q", "wheel", "--no-deps", "-w")
+    if not (wheels / ".complete").exists():
+        shutil.rmtree(wheels, ignore_errors=True)
+        _run(*pip, wheels, "-r", "provisioning/requirements.lock")
+        _run(*pip, wheels, "lgpio>=0.2.2")  # Raspberry Pi OS brings it as a package
+        (wheels / ".complete").touch()
+    for old in wheels.glob("interlock-*.whl"):
+        old.unlink()
+    _run(*pip, wheels, ".")
+    return wheels
+
+
+@contextmanager
+def _machine(folder: Path, **options: Any) -> Iterator[Machine]:
+    rig = _load_rig().Rig(BUILD, folder, project=ROOT, smp=2, mem=1024, data_mb=256, **options)
+    try:
+        yield Machine(rig)
+    finally:
+        rig.close()
+
+
+@contextmanager
+def fresh_machine(folder: Path) -> Iterator[Machine]:
+    """A copy of the installed guest, switched off."""
+    image = installed_image()
+    folder.mkdir(parents=True, exist_ok=True)
+    for disk in ("root.qcow2", "data.img"):
+        shutil.copyfile(image / disk, folder / disk)
+    with _machine(folder) as box:
+        yield box
+
+
+class Machine:
+    """One guest."""
+
+    def __init__(self, rig: Any) -> None:
+        self.rig = rig
+
+    def boot(self, *, button_closed: bool = True, tamper_closed: bool = True) -> float:
+        """Power on, contacts as given before anything reads them; seconds until systemd has started all."""
+        self.rig.start()
+        self.rig.wait_agent()
+        (self.close_contact if button_closed else self.open_contact)(BUTTON)
+        (self.close_contact if tamper_closed else self.open_contact)(TAMPER)
+        self.open_contact(KEY)
+        return float(self.rig.wait_booted())
+
+    def install(self) -> None:
+        """As on a box, but without a network: state on the disk whose writes are recorded."""
+        bind = "/data/interlock /var/lib/interlock none bind,x-systemd.requires-mounts-for=/data 0 0"
+        self.sh("mkdir -p /data/interlock /var/lib/interlock")
+        self.sh("mount --bind /data/interlock /var/lib/interlock")
+        self.sh(f"echo '{bind}' >> /etc/fstab")
+        self.rig.put("/usr/local/lib/cpuinfo-pi", self.rig.get("/proc/cpuinfo").rstrip(b"\n") + PI_4)
+        self.sh("mkdir -p /etc/systemd/system/interlock-guard.service.d")
+        self.rig.put("/etc/systemd/system/interlock-guard.service.d/rig.conf", DROP_IN.encode())
+        self.sh("bash /mnt/project/provisioning/install.sh --wheels /mnt/wheels --no-start", timeout=900)
+        self.sh("sync")
+
+    def sh(self, command: str, timeout: int = 60, check: bool = True) -> Any:
+        """A command in the guest, as root; its result has rc, out, err."""
+        return self.rig.sh(command, timeout=timeout, check=check)
+
+    def interlock(self, verb: str, check: bool = True) -> Any:
+        """One of the appliance's commands, as its user."""
+        return self.sh(f"cd /tmp && runuser -u interlock -- {INTERLOCK} {verb} {WHERE}", 120, check)
+
+    def open_contact(self, line: int) -> None:
+        """The contact opens: the pull-up wins."""
+        self.rig.release(line)
+
+    def close_contact(self, line: int) -> None:
+        """The contact closes to ground."""
+        self.rig.press(line)
+
+    def press_button(self) -> None:
+        """Opens the button's line."""
+        self.open_contact(BUTTON)
+
+    def release_button(self) -> None:
+        """Closes it again."""
+        self.close_contact(BUTTON)
+
+    def lamps(self) -> tuple[int, int, int]:
+        """Green, yellow, red at this moment."""
+        return self.rig.led(GREEN), self.rig.led(YELLOW), self.rig.led(RED)
+
+    def watch_lamps(self, seconds: float) -> tuple[float, float, float]:
+        """Share of the time each lamp was lit."""
+        end, seen = time.monotonic() + seconds, []
+        while time.monotonic() < end:
+            seen.append(self.lamps())
+        return tuple(sum(column) / len(seen) for column in zip(*seen, strict=True))
+
+    def page(self, name: str) -> dict[str, int]:
+        """Words of `guard` or `core` page by name, read from the file and decoded here."""
+        from hardware.pages import CoreWord, GuardWord
+
+        words = memoryview(self.rig.get(f"{RUNTIME}/{name}.page")).cast("Q")
+        return {word.name: words[word] for word in (GuardWord if name == "guard" else CoreWord)}
+
+    def status(self) -> dict[str, Any]:
+        """`/status.json`; empty while nobody answers."""
+        address = "http://127.0.0.1:8480/status.json"
+        script = f"import urllib.request as u;print(u.urlopen('{address}',timeout=3).read().decode())"
+        found = self.sh(f'python3 -c "{script}"', 20, check=False)
+        return dict(json.loads(found.out)) if found.rc == 0 else {}
+
+    def mode(self) -> str:
+        """On the page; empty while nobody answers."""
+        return str(self.status().get("mode", ""))
+
+    def until(self, condition: Callable[[], Any], what: str, seconds: float = 60) -> float:
+        """Waits; seconds it took. Says the guest's journal if it does not happen."""
+        began = time.monotonic()
+        while not condition():
+            if time.monotonic() - began > seconds:
+                journal = self.sh(
+                    "journalctl -u 'interlock-*' -n 40 --no-pager -o short-monotonic", check=False
+                ).out
+                raise AssertionError(f"not within {seconds:.0f} s: {what}\n{journal[-6000:]}")
+        return time.monotonic() - began
+
+    def ready(self) -> None:
+        """Everything runs and only a proof test and arm presses are missing."""
+        self.until(lambda: self.mode() == "PAUSED", "the core in PAUSED", 120)
+
+    def prove_button(self) -> None:
+        """Press and release, seen by the guard."""
+        before = self.page("guard")["STATE"]
+        self.press_button()
+        self.until(lambda: self.page("guard")["STATE"] > before, "the press", 10)
+        self.release_button()
+        self.until(lambda: self.page("guard")["PROVEN"] == self.page("guard")["STATE"], "the release", 10)
+
+    def arm_press(self) -> None:
+        """Key open long enough, closed for 4 s, released."""
+        before = self.page("guard")["ARM_PRESSES"]
+        time.sleep(1.5)
+        self.close_contact(KEY)
+        time.sleep(4)
+        self.open_contact(KEY)
+        self.until(lambda: self.page("guard")["ARM_PRESSES"] > before, "the arm press", 10)
+
+    def arm(self) -> None:
+        """All the way to NORMAL."""
+        if self.page("guard")["PROVEN"] != self.page("guard")["STATE"]:
+            self.prove_button()
+        for _ in range(4):
+            self.until(lambda: not self.status().get("missing", ["?"]), "nothing missing for a step", 90)
+            self.arm_press()
+            time.sleep(1)
+            if self.mode() == "NORMAL":
+                return
+        raise AssertionError(f"could not be armed: {self.status()}")
+
+    def pid(self, unit: str) -> int:
+        """Main process of a unit."""
+        return int(self.sh(f"systemctl show -P MainPID interlock-{unit}").out)
+
+    def verify(self) -> str:
+        """`interlock verify`, which must be content."""
+        found = self.interlock("verify", check=False)
+        assert found.rc == 0, found
+        return str(found.out)
+
+    def entries(self, kind: str) -> list[dict[str, Any]]:
+        """Entries of one kind, oldest first."""
+        found = self.interlock(f"audit show {kind} --json", check=False)
+        return [json.loads(line) for line in found.out.splitlines() if line.startswith("{")]
