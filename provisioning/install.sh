@@ -47,6 +47,7 @@ plan for this machine:
   user      interlock (no login), groups interlock and gpio
   state     $STATE, made once by \`interlock init\`, never replaced
   board     $board (only for a state that is made now)
+  watchdog  the hardware one, 10 s
   units     $BOXED, interlock.target$([ -n "$start" ] && echo ", started" || echo ", from the next boot on")
 TEXT
 [ -z "$plan" ] || exit 0
@@ -90,6 +91,9 @@ install_system() {
     systemd-sysusers /usr/lib/sysusers.d/interlock.conf
     systemd-tmpfiles --create /usr/lib/tmpfiles.d/interlock.conf
     udevadm control --reload && udevadm trigger --subsystem-match=gpio
+    # A hung kernel or a hung PID 1 ends in a reset; the Pi's watchdog takes 15 s at the most.
+    install -d -m 755 /etc/systemd/system.conf.d
+    printf '[Manager]\nRuntimeWatchdogSec=10\n' >/etc/systemd/system.conf.d/interlock.conf
     local unit
     for unit in "$ROOT"/systemd/*.service "$ROOT"/systemd/*.target; do
         install -m 644 "$unit" "$UNITS/$(basename "$unit")"
@@ -102,7 +106,7 @@ install_state() {
 }
 
 enable_units() {
-    systemctl daemon-reload
+    systemctl daemon-reexec
     # shellcheck disable=SC2086
     systemctl enable --quiet $BOXED interlock.target
     [ -n "$start" ] || return 0

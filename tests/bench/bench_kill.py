@@ -23,6 +23,7 @@ from pathlib import Path
 from hardware import pages
 from hardware.config import EXAMPLE
 from hardware.pages import GuardFlag, GuardWord
+from tests.bench import bench_emergency
 from tests.bench.measure import Case, case_of, with_peer
 from tests.processes import ROOT
 
@@ -93,7 +94,7 @@ def _presses(page: pages.PageFile, runtime: Path, count: int) -> list[int]:
 
 
 def run(*, quick: bool) -> list[Case]:
-    """1,000 presses each way."""
+    """1,000 presses each way, then what follows a press."""
     count = 50 if quick else 1_000
     cases: list[Case] = []
     with tempfile.TemporaryDirectory() as name, _guard(Path(name)) as (process, page):
@@ -104,6 +105,9 @@ def run(*, quick: bool) -> list[Case]:
         try:
             with _busy(1):
                 fifo = _presses(page, Path(name) / "run", count)
+            with _busy(4):
+                crowd = _presses(page, Path(name) / "run", count)
+            with _busy(1):
                 _to_normal_priority(process.pid)
                 normal = _presses(page, Path(name) / "run", count)
         finally:
@@ -118,4 +122,5 @@ def run(*, quick: bool) -> list[Case]:
             plain.p50,
         )
     )
-    return [*cases, plain]
+    crowded = case_of(f"edge → gate shut, busy core and 4 busy processes, {label}", crowd)
+    return [*cases, crowded, plain, *bench_emergency.run(quick=quick)]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
-import json
 import os
 import signal
 import time
@@ -19,27 +17,9 @@ from appliance.runtime.venue_note import VenueNote, read_note, write_note
 from appliance.storage.ring import read_ring
 from tests.box import Box
 from tests.processes import Child, running, until
+from tests.venue_hand import entry_id, open_orders, place_entries
 
 ENTRIES = 100
-
-
-def _ask(port: int, method: str, path: str, body: object = None) -> Any:
-    now = str(time.time_ns())
-    headers = {"X-Interlock-Sent-Ns": now, "X-Interlock-Window-Ns": "1000000000"}
-    data = None if body is None else json.dumps(body).encode()
-    link = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
-    link.request(method, path, data, headers)
-    reply = link.getresponse()
-    body = reply.read()
-    link.close()
-    assert reply.status == 200, body
-    return json.loads(body)
-
-
-def _open(port: int, account: str) -> dict[str, bool]:
-    """Client ids of open orders, and whether each is protective."""
-    listed = _ask(port, "GET", f"/v1/{account}/orders")
-    return {order["order_id"]: order["reduce_only"] for order in listed}
 
 
 @pytest.fixture
@@ -57,24 +37,6 @@ def box(tmp_path: Path) -> Box:
     return Box(tmp_path, {'speed = "60 d/s"': 'speed = "200 d/s"'})
 
 
-def _place_entries(note: VenueNote) -> None:
-    """Resting buys far below the market, as a core might have left them."""
-    for number in range(ENTRIES):
-        order = {
-            "order_id": f"il-{number:030x}",
-            "instrument": "SPX",
-            "side": "BUY",
-            "qty": 100,
-            "order_type": "LIMIT",
-            "price": 100 + number,
-            "stop_price": None,
-            "attached_stop": None,
-            "time_in_force": "GTC",
-            "reduce_only": False,
-        }
-        _ask(note.port, "POST", f"/v1/{note.account}/orders", order)
-
-
 def test_a_stopped_core_cannot_keep_orders_open(box: Box, up: Child) -> None:
     """SIGSTOP, press: 100 entries end within 10 s, the protective leg stays, the core's return logs it."""
     until(box.held, "a position", 60)
@@ -83,13 +45,13 @@ def test_a_stopped_core_cannot_keep_orders_open(box: Box, up: Child) -> None:
     core = box.core_pid()
     os.kill(core, signal.SIGSTOP)
     try:
-        _place_entries(note)
-        protective = {name for name, reduces in _open(note.port, note.account).items() if reduces}
+        place_entries(note, ENTRIES)
+        protective = {name for name, reduces in open_orders(note).items() if reduces}
         command_board(box.runtime, "press")
         pressed = time.monotonic()
-        until(lambda: all(_open(note.port, note.account).values()), "no entry", 10)
+        until(lambda: all(open_orders(note).values()), "no entry", 10)
         print(f"\n  press → {ENTRIES} entries cancelled, core stopped: {time.monotonic() - pressed:.2f} s")
-        assert protective <= set(_open(note.port, note.account))
+        assert protective <= set(open_orders(note))
         said = box.runtime / "cancel-only.log"
         until(lambda: "no entry any more" in said.read_text(), "confirmation", 10)
     finally:
@@ -97,7 +59,7 @@ def test_a_stopped_core_cannot_keep_orders_open(box: Box, up: Child) -> None:
     until(lambda: box.mode() == "EMERGENCY", "the core's own EMERGENCY", 10)
     until(lambda: len(_gaps(box)) >= ENTRIES, "what it did in the log", 20)
     gaps = _gaps(box)
-    assert {gap["order_id"] for gap in gaps} >= {f"il-{number:030x}" for number in range(ENTRIES)}
+    assert {gap["order_id"] for gap in gaps} >= {entry_id(number) for number in range(ENTRIES)}
     assert {gap["who"] for gap in gaps} == {"cancel-only"}
     assert up.stop() == 130, up.output()+(box.runtime / "core.log").read_text()
     box.verified()
@@ -117,8 +79,8 @@ def test_guard_and_core_both_dead(box: Box, up: Child) -> None:
     try:
         for pid in (box.core_pid(), Glance(box.runtime).guard_words()["PID"]):
             os.kill(pid, signal.SIGKILL)
-        _place_entries(note)
-        until(lambda: not _open(note.port, note.account), "no entry", 15)
+        place_entries(note, ENTRIES)
+        until(lambda: not open_orders(note), "no entry", 15)
     finally:
         os.kill(up.pid, signal.SIGCONT)
     until(lambda: len(_gaps(box)) >= ENTRIES, "what it did, in the log of the next core", 40)
@@ -131,9 +93,9 @@ def test_it_stands_by_while_the_gate_is_open(box: Box, up: Child) -> None:
     core = box.core_pid()
     os.kill(core, signal.SIGSTOP)
     try:
-        _place_entries(note)
+        place_entries(note, ENTRIES)
         until(lambda: (Glance(box.runtime).core_age_ns() or 0) > 2_500_000_000, "a silent core", 10)
-        assert len(_open(note.port, note.account)) >= ENTRIES
+        assert len(open_orders(note)) >= ENTRIES
         assert read_ring(box.runtime / "cancels.ring").records == ()
     finally:
         os.kill(core, signal.SIGCONT)
