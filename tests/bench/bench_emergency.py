@@ -37,9 +37,9 @@ def _first_liquidation(box: Box, trip_ns: int) -> int | None:
     reader = LogReader(box.state / "log")
     try:
         times = [
-            record.mono_ns
+            int(record.mono_ns)
             for record in (decode_entry(entry.body) for entry in reader.entries_of_kind("intent"))
-            if str(record.data.get("intent", "")).startswith("liquidate/") and record.mono_ns > trip_ns
+            if str(record.data.get("intent", "")).startswith("liquidate/") and int(record.mono_ns) > trip_ns
         ]
     finally:
         reader.close()
