@@ -36,6 +36,7 @@ from appliance.runtime.config import Config
 from appliance.runtime.feed import ReplayFeed
 from appliance.runtime.guard_link import PageLink
 from appliance.runtime.no_memory import NoMemory
+from appliance.runtime.own_latch import OwnLatch
 from appliance.runtime.paths import Paths
 from appliance.runtime.patience import LoopPatience
 from appliance.runtime.restore import known_order_ids, remembered_mode
@@ -101,9 +102,9 @@ async def build(
     instruments = tables.make_instruments(config)
     limits = tables.make_limits(config, instruments)
     replay = Replay(tables.make_sources(config, instruments, base))
+    log, session = await _open_log(stack, config, paths)  # a second core ends here and touches no page
     clock, link = ReplayClock(), PageLink(paths.runtime)
     latch = CoreLatch(link, clock)
-    log, session = await _open_log(stack, config, paths)
     scribe = CoreScribe(log)
     safety = SafetyController(
         link, latch, Holds(), WallClock(), scribe, tamper_is_emergency=config.safety.tamper == "emergency"
@@ -146,7 +147,7 @@ async def build(
     )
     feed = await _make_feed(config, replay, stages, venue, clock, session, options)
     upstream = _make_upstream(stack, config, paths)
-    watch = _make_watch(config, stages, link, venue, log)
+    watch = _make_watch(config, stages, link, venue, log, OwnLatch(paths.latch))
     return _connect(config, session, log, link, stages, venue, upstream, feed, watch, tally, clock)
 
 
@@ -300,7 +301,12 @@ async def _make_feed(
 
 
 def _make_watch(
-    config: Config, stages: Stages, link: PageLink, venue: PaperClient | InProcessPaper, log: LogClient
+    config: Config,
+    stages: Stages,
+    link: PageLink,
+    venue: PaperClient | InProcessPaper,
+    log: LogClient,
+    own_latch: OwnLatch,
 ) -> SafetyLoop:
     return SafetyLoop(
         stages.safety,
@@ -314,7 +320,8 @@ def _make_watch(
         stages.limits.account,
         reduce_ppm=int(config.safety.reduce_step),
         reduce_every_ns=int(config.safety.reduce_every),
-        store_ok=lambda: log.failure is None,
+        store_ok=lambda: log.failure is None and not link.store_failed(),
+        own_latch=own_latch,
     )
 
 

@@ -126,6 +126,7 @@ class LogClient(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._process: asyncio.subprocess.Process | None = None
         self.failure: InterlockError | None = None
+        self.disk_failed = False  # the writer said so; its death or a backlog say nothing about the disk
         self.on_signed: Callable[[LogHead], None] | None = None  # must neither block nor raise
 
     @classmethod
@@ -271,6 +272,7 @@ class LogClient(asyncio.Protocol):
                 self._checkpoint = message.checkpoint
                 self._ready.set_result(message)
             case Failed(code, what, why, do):
+                self.disk_failed = code == ExitCode.STORE
                 self._fail(_ERRORS.get(code, StoreError)(what, why, do))
         self._wake()
 
