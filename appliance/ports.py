@@ -57,6 +57,7 @@ class InterlockPage(Protocol):
 class GuardStatus(Struct, frozen=True, kw_only=True):
     """The guard's page as the safety controller reads it every few milliseconds.
 
+    boot: the boot the page belongs to, empty without a page.  generation: guard starts within it.
     last: reason of the latest trip.  later: reasons that came after the first.  stored: epoch whose trip is
     durable.  liquidate: epoch in which the button read open for 20 ms.  arm_presses, arm_outcome: count and
     result of arm presses.  lamps: pattern names green, yellow, red.  trip_ns: CLOCK_MONOTONIC;
@@ -64,6 +65,7 @@ class GuardStatus(Struct, frozen=True, kw_only=True):
     """
 
     page: PageReading
+    boot: str
     generation: int
     last: int
     later: frozenset[TripReason]

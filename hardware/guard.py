@@ -97,11 +97,14 @@ class Guard:
         """One pass: edges since the last one, levels now. Writes the heartbeat last."""
         self._read_button(edges, levels, now_ns)
         if Level.UNKNOWN in levels:
+            self._key.restart()
+            if self._arming:  # also where that reason stands already: the record on its way must not arm
+                self.trip(Reason.GUARD_LOST, now_ns)
             self.trip_once(Reason.GUARD_LOST, now_ns)
         self._read_tamper(edges, levels, now_ns)
         self._adopt_core_trip(now_ns)
-        self._read_key(levels, now_ns)
         self._collect_stored()
+        self._read_key(levels, now_ns)
         self._publish(levels, now_ns)
 
     def trip(self, reason: Reason, at_ns: int) -> None:
@@ -165,12 +168,12 @@ class Guard:
             return
         page, core = self.page, self._core_page()
         state = page[GuardWord.STATE]
-        permitted = core is not None and core[CoreWord.PERMIT] == state
+        permitted = core is not None and core[CoreWord.PERMIT] == state and not _is_lost(core, now_ns)
         if page[GuardWord.PROVEN] != state:
             self._press_done(ArmOutcome.NO_PROOF)
         elif not permitted:
             self._press_done(ArmOutcome.STEP)
-        elif self._keeper.broken:
+        elif page[GuardWord.DISK_FAILED]:
             self._press_done(ArmOutcome.NOT_STORED)
         else:
             self._arming = state
@@ -179,6 +182,8 @@ class Guard:
     def _collect_stored(self) -> None:
         page, keeper = self.page, self._keeper
         page[GuardWord.STORED] = keeper.stored_trip
+        if keeper.broken:
+            page[GuardWord.DISK_FAILED] = 1
         if not self._arming:
             return
         if keeper.stored_armed == self._arming == page[GuardWord.STATE]:
@@ -217,7 +222,7 @@ class Guard:
         page, core = self.page, self._core_page()
         if Level.UNKNOWN in levels:
             return Stands.FAULT
-        lost = core is None or now_ns - core[CoreWord.HEARTBEAT_NS] > CORE_LOST_NS
+        lost = core is None or _is_lost(core, now_ns)
         mode = core[CoreWord.MODE] if core is not None else 0
         reason = page[GuardWord.REASON]
         if reason not in (Reason.NONE, Reason.NOT_ARMED):
@@ -239,6 +244,11 @@ class Guard:
         standing |= {reason for reason in Reason if self.page[GuardWord.LATER] >> reason & 1}
         tamper = {Reason.TAMPER} if self._tamper_reaction == "emergency" else set()
         return bool(standing & (EMERGENCY_REASONS | tamper))
+
+
+def _is_lost(core: memoryview[int], now_ns: int) -> bool:
+    """No heartbeat for 0.8 s, or one nobody can have written yet. A permit of a core that is gone is none."""
+    return not -CORE_LOST_NS <= now_ns - core[CoreWord.HEARTBEAT_NS] <= CORE_LOST_NS
 
 
 def fault_lights() -> tuple[Pattern, Pattern, Pattern]:

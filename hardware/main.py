@@ -153,6 +153,8 @@ def run(config: GuardConfig, state: Path, runtime: Path, stop: threading.Event) 
     notifier.send(f"READY=1\nSTATUS=reading the lines of {board.name}")
     try:
         while not stop.is_set():
+            if not lights.is_alive():
+                raise GuardExitError(EXIT_BOARD, "the lights cannot be driven. DO: interlock doctor")
             edges = board.wait(LOOP_S)
             now_ns = time.monotonic_ns()
             if edges:

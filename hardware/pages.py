@@ -54,6 +54,7 @@ class GuardWord(IntEnum):
     TRIP_UTC_NS = 23  # for people only; may be wrong when the clock is
     ARM_OUTCOME = 24  # ArmOutcome of the last arm press
     LAST = 25  # Reason of the latest trip, the first or a later one
+    DISK_FAILED = 40  # 1 once the latch could not be written in this boot: nothing arms any more (SAFETY 8)
 
 
 class CoreWord(IntEnum):
@@ -72,6 +73,7 @@ class CoreWord(IntEnum):
     HOLDS = 10  # number of standing holds
     DEGRADED = 11  # number of parts that are not ok
     PID = 12
+    STORE_FAILED = 40  # 1 once the audit log's disk failed in this boot: nothing arms any more (SAFETY 8)
 
 
 class Reason(IntEnum):

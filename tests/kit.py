@@ -139,6 +139,7 @@ class FakeGuard:
         self.presses = 0
         self.outcome = "NONE"
         self.generation = 1
+        self.boot = "boot"
         self.permits: list[int] = []
         self.requests: list[TripReason] = []
         self.modes: list[Mode] = []
@@ -154,6 +155,7 @@ class FakeGuard:
         """The whole page."""
         return GuardStatus(
             page=self.read(),
+            boot=self.boot if self.present else "",
             generation=self.generation,
             last=self.last,
             later=frozenset(self.later),

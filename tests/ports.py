@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import socket
+import tomllib
 from pathlib import Path
 
 
@@ -27,3 +28,13 @@ def with_ports(config: Path, ports: list[int]) -> int:
         text = re.sub(rf"\b{old}\b", str(new), text)
     config.write_text(text)
     return page
+
+
+def ports_of(config: Path) -> dict[str, int]:
+    """What page, collector and venue listen on, by the configuration in force."""
+    document = tomllib.loads(config.read_text())
+    return {
+        "page": document["web"]["port"],
+        "collector": document["upstream"]["collector_port"],
+        "venue": document["venue"]["port"],
+    }

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from appliance.domain.errors import InvariantError
 from appliance.domain.ids import InstrumentId, OrderId, SourceId
 from appliance.domain.instrument import Instrument
-from appliance.domain.money import Amount
+from appliance.domain.money import Amount, format_scaled
 from appliance.domain.observation import Bar, Observation
 from appliance.domain.order import Fill, Order, OrderState, VenueAccount
 from appliance.domain.verdict import OrderClass
@@ -163,6 +163,11 @@ class Portfolio:
     def is_flat(self) -> bool:
         """Nothing held that the venue would still take an order for; smaller remainders are dust."""
         return all(abs(h.position) < h.instrument.min_qty for h in self.holdings.values())
+
+    def dust(self) -> dict[str, str]:
+        """What is held and smaller than the venue takes an order for, by symbol."""
+        found = (h for h in self.holdings.values() if 0 < abs(h.position) < h.instrument.min_qty)
+        return {h.instrument.symbol: format_scaled(h.position, h.instrument.qty_exp) for h in found}
 
     def disagreement(self, account: VenueAccount) -> str:
         """Where our books and the venue's differ; empty if they agree to the last unit."""

@@ -37,6 +37,7 @@ from appliance.runtime.feed import ReplayFeed
 from appliance.runtime.guard_link import PageLink
 from appliance.runtime.no_memory import NoMemory
 from appliance.runtime.owed import Repayment, exits_into
+from appliance.runtime.own_latch import OwnLatch
 from appliance.runtime.paths import Paths
 from appliance.runtime.patience import LoopPatience
 from appliance.runtime.restore import known_order_ids, remembered_mode
@@ -106,12 +107,12 @@ async def build(
     instruments = tables.make_instruments(config)
     limits = tables.make_limits(config, instruments)
     replay = Replay(tables.make_sources(config, instruments, base))
-    exits_ring = _open_ring(stack, paths)  # one writer: a second core ends here and has touched nothing
-    clock, link = ReplayClock(), PageLink(paths.runtime)
-    latch = CoreLatch(link, clock)
+    exits_ring = _open_ring(stack, paths)  # one writer: a second core ends here and touches no page
     clean = ended_well(paths.log)
     log, session = await _open_log(stack, config, paths)
-    store = StoreHealth(log, paths, clean=clean)
+    clock, link = ReplayClock(), PageLink(paths.runtime)
+    store = StoreHealth(log, link, paths, clean=clean)
+    latch = CoreLatch(link, clock)
     scribe = CoreScribe(log)
     safety = SafetyController(
         link, latch, Holds(), WallClock(), scribe, tamper_is_emergency=config.safety.tamper == "emergency"
@@ -156,7 +157,7 @@ async def build(
     )
     feed = await _make_feed(config, replay, stages, venue, clock, session, options)
     upstream = _make_upstream(stack, config, paths)
-    watch = _make_watch(config, stages, link, venue, store)
+    watch = _make_watch(config, stages, link, venue, store, OwnLatch(paths.latch))
     return _connect(config, session, log, store, link, stages, venue, upstream, feed, watch, tally, clock)
 
 
@@ -329,7 +330,12 @@ async def _make_feed(
 
 
 def _make_watch(
-    config: Config, stages: Stages, link: PageLink, venue: PaperClient | InProcessPaper, store: StoreHealth
+    config: Config,
+    stages: Stages,
+    link: PageLink,
+    venue: PaperClient | InProcessPaper,
+    store: StoreHealth,
+    own_latch: OwnLatch,
 ) -> SafetyLoop:
     return SafetyLoop(
         stages.safety,
@@ -344,6 +350,7 @@ def _make_watch(
         reduce_ppm=int(config.safety.reduce_step),
         reduce_every_ns=int(config.safety.reduce_every),
         store_ok=lambda: not store.problem,
+        own_latch=own_latch,
     )
 
 

@@ -20,6 +20,7 @@ from appliance import __version__
 from appliance.domain.errors import InterlockError, InvariantError, StoreError
 from appliance.domain.mode import Mode, TripReason
 from appliance.domain.status import Status
+from appliance.domain.verdict import OrderClass
 from appliance.runtime.build import Options, Parts, build
 from appliance.runtime.config import Config
 from appliance.runtime.logs import Log
@@ -29,12 +30,14 @@ from appliance.runtime.paths import Paths
 from appliance.runtime.picture import Picture
 from appliance.runtime.session import feed_identity
 from appliance.runtime.tally import Tally
-from appliance.runtime.watch import next_tick
+from appliance.runtime.watch import TICK_S, next_tick
 from appliance.web import server
 
 NOTIFY_S = 0.5
 LAST_OFFER_S = 1.0
 REPAY_S = 1.0
+STOP_S, STOP_TRIPPED_S = 3.0, 50.0  # below TimeoutStopSec, and below what `interlock up` waits
+LOG_LOST_S = 10.0
 
 
 class Hooks(Struct, frozen=True):
@@ -137,10 +140,10 @@ class _Core:
         """A stop while tripped first sees the cancels through (SAFETY 3); then the log is closed."""
         self._notifier.tell("STOPPING=1")
         parts = self._parts
-        if parts.safety.mode is not Mode.NORMAL and parts.watch.caught_up and parts.log.failure is None:
-            for _ in range(3):
-                parts.watch.round()
-                await parts.watch.work_once()
+        if parts.safety.mode is not Mode.NORMAL and parts.watch.caught_up:
+            entries = any(order.order_class is OrderClass.INCREASE for order in parts.desk.orders.live())
+            tripped = parts.safety.mode is Mode.EMERGENCY or entries
+            await parts.watch.see_cancels_through(STOP_TRIPPED_S if tripped else STOP_S)
         if parts.log.failure is None:
             parts.scribe.note("stop", {"mode": parts.safety.mode.name})
             await parts.log.publish()
@@ -148,12 +151,13 @@ class _Core:
 
     async def _watch_log(self) -> None:
         failure = await self._parts.log.failed()
-        self._parts.store.note_failure(failure)
+        self._parts.store.note_failure()
         self._parts.safety.trip(TripReason.AUDIT_STORE, failure.what)
-        for _ in range(20):  # new exposure is shut out; what works is cancelled before the process ends
-            self._parts.watch.round()
-            await self._parts.watch.work_once()
-            await asyncio.sleep(0.05)
+        self._parts.watch.round()
+        for _ in range(int(LOG_LOST_S / TICK_S)):  # new exposure is shut out; what works is cancelled first
+            if self._parts.watch.preconditions().cancels_confirmed:
+                break
+            await next_tick()
         raise StoreError(failure.what, failure.why, failure.do)
 
     async def _repays(self) -> None:

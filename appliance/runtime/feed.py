@@ -7,10 +7,12 @@ be cancelled and sold can be. `unattended` goes on with the gate shut and counts
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 
+from appliance.domain.errors import TransportError
 from appliance.domain.ids import InstrumentId, SourceId
 from appliance.domain.mode import HoldCause, Mode
 from appliance.domain.observation import Observation
@@ -28,6 +30,7 @@ from appliance.safety.holds import instrument_scope
 YIELD_EVERY = 16
 SETTLE_EVERY = 1_000
 STILL_S = 0.05
+RETRY_S = 0.25
 LONGEST_NAP_S = 0.25
 
 
@@ -113,8 +116,19 @@ class ReplayFeed:
         if not self.caught_up:
             self._catch_up()
             await self._wait_until_due(observation)
-        await self._market.step(observation, self.number)
+        await self._show(observation)
         await self._pipeline.on_observation(observation)
+
+    async def _show(self, observation: Observation) -> None:
+        """A paper venue that does not answer is asked again: steps are numbered, and the safety loop, which
+        must go on, says that it is down."""
+        while True:
+            try:
+                await self._market.step(observation, self.number)
+            except TransportError:
+                await asyncio.sleep(RETRY_S)
+            else:
+                return
 
     def _catch_up(self) -> None:
         """The rest of the fills are from the step that was interrupted."""
@@ -145,7 +159,8 @@ class ReplayFeed:
 
     async def _stand_still(self) -> None:
         if self._safety.mode in (Mode.EMERGENCY, Mode.REDUCED):
-            await self._market.stand_still(self._instruments)
+            with contextlib.suppress(TransportError):  # as in `_show`
+                await self._market.stand_still(self._instruments)
         await asyncio.sleep(STILL_S)
 
     def _sync_holds(self, now_ns: int) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections import deque
 from pathlib import Path
 
 from appliance.domain.errors import PeerMissingError
@@ -33,6 +34,7 @@ class PageLink:
     def __init__(self, runtime: Path) -> None:
         self._guard_path = runtime / pages.GUARD_PAGE
         self._boot = pages.boot_id()
+        self._boot_text = f"{self._boot[0]:016x}{self._boot[1]:016x}"
         try:
             self._core = pages.PageFile(runtime / pages.CORE_PAGE, writable=True)
         except OSError as error:
@@ -41,6 +43,8 @@ class PageLink:
         pages.start_page(self._own, pages.CORE_LAYOUT, self._boot)
         self._own[CoreWord.PERMIT] = 0
         self._own[CoreWord.PID] = os.getpid()
+        self._requests: deque[TripReason] = deque()
+        self._asked = False
         self._guard: pages.PageFile | None = None
         self._words: memoryview[int] | None = None
         self._looked_ns = 0
@@ -79,6 +83,7 @@ class PageLink:
         lamps = (words[GuardWord.LAMP_GREEN], words[GuardWord.LAMP_YELLOW], words[GuardWord.LAMP_RED])
         return GuardStatus(
             page=self.read(),
+            boot=self._boot_text,
             generation=words[GuardWord.GENERATION],
             last=words[GuardWord.LAST],
             later=frozenset(reason for reason in TripReason if later >> reason & 1),
@@ -94,9 +99,27 @@ class PageLink:
         )
 
     def request_trip(self, reason: TripReason) -> None:
-        """Reason first: the guard reads it when the sequence moves."""
-        self._own[CoreWord.REQUEST_REASON] = reason
-        self._own[CoreWord.REQUEST] = self._own[CoreWord.REQUEST] + 1
+        """One at a time: the page has room for one, and the first reason must arrive as the first."""
+        self._requests.append(reason)
+        self._pass_on()
+
+    def _pass_on(self) -> None:
+        """The next request, once the guard has taken the one before. Reason first: it is read when the
+        sequence moves."""
+        words = self._words
+        waits = self._asked if words is None else self._own[CoreWord.REQUEST] != words[GuardWord.ADOPTED]
+        if self._requests and not waits:
+            self._asked = True
+            self._own[CoreWord.REQUEST_REASON] = self._requests.popleft()
+            self._own[CoreWord.REQUEST] = self._own[CoreWord.REQUEST] + 1
+
+    def store_failed(self) -> bool:
+        """The audit log's disk failed in this boot, in this core or in one before it."""
+        return bool(self._own[CoreWord.STORE_FAILED])
+
+    def mark_store_failed(self) -> None:
+        """Until the machine restarts: Linux marks pages clean whose fsync failed (SAFETY 8)."""
+        self._own[CoreWord.STORE_FAILED] = 1
 
     def permit(self, trip_epoch: int) -> None:
         """Consent to arming out of this epoch; 0 withdraws."""
@@ -107,7 +130,8 @@ class PageLink:
         self._own[CoreWord.MODE] = mode
 
     def beat(self, open_orders: int, holds: int, degraded: int) -> None:
-        """The core's heartbeat; the counts are for the lights."""
+        """The core's heartbeat; the counts are for the lights. Passes on what the guard has not been told."""
+        self._pass_on()
         self._own[CoreWord.OPEN_ORDERS] = open_orders
         self._own[CoreWord.HOLDS] = holds
         self._own[CoreWord.DEGRADED] = degraded
@@ -116,6 +140,7 @@ class PageLink:
 
 _NO_GUARD = GuardStatus(
     page=_ABSENT,
+    boot="",
     generation=0,
     last=0,
     later=frozenset(),

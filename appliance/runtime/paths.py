@@ -69,11 +69,6 @@ class Paths(Struct, frozen=True):
         return self.runtime / "cancels.ring"
 
     @property
-    def store_failed(self) -> Path:
-        """There since the log failed, until the next boot (SAFETY 8)."""
-        return self.runtime / "store.failed"
-
-    @property
     def venue_journal(self) -> Path:
         """Order log of the paper venue."""
         return self.state / "venue" / "orders.jsonl"

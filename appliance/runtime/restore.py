@@ -77,7 +77,13 @@ def remembered_mode(directory: Path) -> Remembered | None:
     if entry is None:
         return None
     data = decode_entry(entry.body).data
-    return Remembered(Mode[_text(data, "to")], _number(data, "epoch"), _number(data, "generation"))
+    boot = data.get("boot")  # absent in logs of 0.1.0: their mode is of no boot, so it is not kept
+    return Remembered(
+        Mode[_text(data, "to")],
+        _number(data, "epoch"),
+        _number(data, "generation"),
+        boot if isinstance(boot, str) else "",
+    )
 
 
 def restore(directory: Path, record: RunRecord) -> Restored:

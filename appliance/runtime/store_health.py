@@ -1,7 +1,7 @@
 """Whether the audit log may be trusted with an arm press (SAFETY 8).
 
 After a write or fsync error Linux marks the pages clean, so a later success proves nothing: no arming until
-the machine was started again. A run-time file carries that over a restart of the core. A log that did not
+the machine was started again. The core's page carries that over a restart of the core. A log that did not
 end with a stop is read whole, in a process of its own at low priority, before anybody may arm.
 """
 
@@ -12,7 +12,7 @@ import os
 import sys
 from pathlib import Path
 
-from appliance.domain.errors import InterlockError
+from appliance.runtime.guard_link import PageLink
 from appliance.runtime.paths import Paths
 from appliance.storage.log_client import LogClient
 from appliance.storage.log_reader import LogReader
@@ -34,26 +34,26 @@ def ended_well(log: Path) -> bool:
 class StoreHealth:
     """Owned by the event loop. `problem` is empty while arming is possible, else the reason for people."""
 
-    def __init__(self, log: LogClient, paths: Paths, *, clean: bool) -> None:
+    def __init__(self, log: LogClient, link: PageLink, paths: Paths, *, clean: bool) -> None:
         """clean: see `ended_well`."""
         self._log = log
+        self._link = link
         self._paths = paths
         self._unread = "" if clean else "the log did not end with a stop and is being read whole"
-        self._failed = ""
-        if paths.store_failed.exists():
-            self._failed = "the log failed on this boot; arming needs a reboot"
 
     @property
     def problem(self) -> str:
         """Why nobody may arm."""
         if self._log.failure is not None:
             return self._log.failure.sentence()
-        return self._failed or self._unread
+        if self._link.store_failed():
+            return "the log's disk failed in this boot; arming needs a reboot"
+        return self._unread
 
-    def note_failure(self, failure: InterlockError) -> None:
+    def note_failure(self) -> None:
         """The log failed: remembered until the next boot if its disk did, not if its process was killed."""
         if self._log.disk_failed:
-            self._paths.store_failed.write_text(failure.sentence() + "\n", "utf-8")
+            self._link.mark_store_failed()
 
     async def read_whole(self) -> str:
         """Verifies the log if that is needed; returns what is wrong with it, empty if nothing is."""

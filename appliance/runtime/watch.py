@@ -1,11 +1,13 @@
 """The safety loop: polls the controller, beats, and works exposure off while the mode asks for it.
 
-A deadly loop (SAFETY 3). Everything it awaits is bounded: a venue that does not answer costs one round.
+Two deadly loops (SAFETY 3): one never waits for anything, so that mode, permit and heartbeat follow the page
+whatever a venue does; the other awaits the venue, and what does not answer costs it one round.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 
 from appliance.domain.errors import PeerError, TransportError
@@ -15,13 +17,16 @@ from appliance.portfolio.portfolio import Portfolio
 from appliance.ports import Clock, Scribe, Venue
 from appliance.risk.limits import AccountLimits
 from appliance.runtime.guard_link import PageLink
+from appliance.runtime.own_latch import OwnLatch
 from appliance.safety.controller import SafetyController
 from appliance.safety.exits import ExitFlow
 from appliance.safety.holds import venue_scope
-from appliance.safety.latch import HEARTBEAT_HOLD_NS
+from appliance.safety.latch import is_fresh
 from appliance.safety.preconditions import Preconditions
 
 TICK_S = 0.020
+VENUE_RETRY_S = 0.25  # while a venue does not answer
+LOOK_UP_EVERY_NS = 100_000_000
 AGREE_EVERY_NS = 5_000_000_000
 
 
@@ -43,6 +48,7 @@ class SafetyLoop:
         reduce_ppm: int,
         reduce_every_ns: int,
         store_ok: Callable[[], bool],
+        own_latch: OwnLatch,
     ) -> None:
         self._safety = safety
         self._link = link
@@ -57,10 +63,13 @@ class SafetyLoop:
         self._reduce_ppm = reduce_ppm
         self._reduce_every_ns = reduce_every_ns
         self._store_ok = store_ok
+        self._own_latch = own_latch
         self.degraded: Callable[[], int] = lambda: 0  # how many parts are not ok, for the lights
         self._swept_for: tuple[int, Mode] | None = None
-        self._reduced_ns = 0
-        self._agreed_ns = 0
+        self._flat_for: tuple[int, Mode] | None = None
+        self._reduced_ns = self._agreed_ns = self._looked_up_ns = 0
+        self._disagrees = False  # at the last look our books were not the venue's
+        self._stopping = False
         self.caught_up = False  # set once the run's state is rebuilt: before, nothing is sent
         self.venue_problem = ""
         self.rounds = 0
@@ -71,9 +80,10 @@ class SafetyLoop:
         page = status.page
         tripped = self._safety.standing_trip() is not None
         return Preconditions(
-            guard_fresh=page.present and now_ns - page.heartbeat_ns <= HEARTBEAT_HOLD_NS,
+            guard_fresh=is_fresh(page, now_ns),
             trip_stored=page.present and (not tripped or status.stored == page.state),
-            reconciled=self.caught_up and not self._orders.unsettled() and not self.venue_problem,
+            reconciled=self.caught_up
+            and not (self._orders.unsettled() or self.venue_problem or self._disagrees),
             cancels_confirmed=self._exits.confirmed,
             flat=self._portfolio.is_flat(),
             losses_in_limits=self._portfolio.drawdown_ppm <= self._limits.drawdown_ppm
@@ -90,16 +100,44 @@ class SafetyLoop:
 
     async def run(self) -> None:
         """For ever."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._rounds())
+            group.create_task(self._works())
+
+    async def _rounds(self) -> None:
         while True:
             self.round()
+            await next_tick()
+
+    async def _works(self) -> None:
+        while True:
             if self.caught_up:
                 await self.work_once()
-            await next_tick()
+            await (asyncio.sleep(VENUE_RETRY_S) if self.venue_problem else next_tick())
+
+    async def see_cancels_through(self, limit_s: float) -> None:
+        """Before the process ends: cancels (and in EMERGENCY sells) until the venue has confirmed that no
+        entry is left, or the limit passes. Call it when `run` has ended (SAFETY 3, 4)."""
+        self._stopping = True
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(limit_s):
+                self.round()
+                while not self._exits.confirmed:
+                    await self.work_once()
+                    await asyncio.sleep(VENUE_RETRY_S if self.venue_problem else TICK_S)
+                    self.round()
 
     def round(self) -> None:
         """What must never wait for anything: the page, the mode, the heartbeat."""
         self.rounds += 1
         self._safety.poll(self.preconditions())
+        mode, epoch = self._safety.mode, self._safety.status.page.state
+        if mode is Mode.NORMAL:
+            self._swept_for = None
+        elif self._swept_for != (epoch, mode):  # before the next look: nothing is confirmed any more
+            self._swept_for = (epoch, mode)
+            self._exits.begin_sweep()
+        self._own_latch.keep(alone=self._safety.is_alone())
         live = sum(1 for _ in self._orders.live())
         self._link.beat(live, len(self._safety.holds.standing()), self.degraded())
 
@@ -113,22 +151,30 @@ class SafetyLoop:
             self._venue_up()
 
     async def _send_out(self) -> None:
-        mode, epoch = self._safety.mode, self._safety.status.page.state
-        if self._orders.unsettled():
+        now_ns = self._clock.mono_ns()
+        if self._orders.unsettled() and now_ns - self._looked_up_ns >= LOOK_UP_EVERY_NS:
+            self._looked_up_ns = now_ns
             await self._exits.reconcile()
-        if mode is Mode.NORMAL:
-            self._swept_for = None
-        elif self._swept_for != (epoch, mode):
-            self._swept_for = (epoch, mode)
-            self._exits.begin_sweep()
-        if mode is not Mode.NORMAL:
+        if self._safety.mode is not Mode.NORMAL:
             await self._exits.sweep()
+        await self._exits.mend()
         if self._safety.liquidation_due():
             await self._exits.leave_everything("liquidate")
-        elif mode is Mode.REDUCED and self._clock.mono_ns() - self._reduced_ns >= self._reduce_every_ns:
+            self._note_flat()
+        elif self._works_down() and self._clock.mono_ns() - self._reduced_ns >= self._reduce_every_ns:
             self._reduced_ns = self._clock.mono_ns()
             await self._exits.leave_everything("reduce", self._reduce_ppm)
-        await self._agree()
+        if not self._stopping:
+            await self._agree()
+
+    def _note_flat(self) -> None:
+        """Once per emergency: the venue's fills have left nothing but dust, which is listed (SAFETY 7)."""
+        if self._flat_for != self._swept_for and self._portfolio.is_flat() and not self._orders.unsettled():
+            self._flat_for = self._swept_for
+            self._scribe.note("reconcile", {"flat": True, "dust": self._portfolio.dust()})
+
+    def _works_down(self) -> bool:
+        return self._safety.mode is Mode.REDUCED and not self._safety.withheld()
 
     async def _agree(self) -> None:
         """Compares our books with the venue's, with nothing in between that could differ by timing."""
@@ -141,6 +187,7 @@ class SafetyLoop:
         if account.seq != self._desk.last_seq:
             return  # something happened meanwhile: the next look will tell
         difference = self._portfolio.disagreement(account)
+        self._disagrees = bool(difference)
         if difference:
             self._safety.trip(TripReason.POSITION_DISAGREEMENT, difference)
         self._portfolio.check()

@@ -12,21 +12,29 @@ from msgspec import Struct
 from appliance.domain.mode import BOX, HoldCause, Mode, TripReason
 from appliance.ports import Clock, GuardLink, GuardStatus, Scribe
 from appliance.safety.holds import Holds
-from appliance.safety.latch import HEARTBEAT_HOLD_NS, HEARTBEAT_TRIP_NS, WORD_MASK, CoreLatch
+from appliance.safety.latch import HEARTBEAT_TRIP_NS, WORD_MASK, CoreLatch, is_fresh
 from appliance.safety.modes import ModeEvent, next_mode, trip_event
 from appliance.safety.preconditions import Preconditions, missing
 
 MISMATCH_HOLD_NS = 100_000_000
 _LIQUIDATING = frozenset({TripReason.DRAWDOWN, TripReason.DAILY_LOSS})
+_NOTHING_TO_SELL_ON = frozenset(
+    {TripReason.POSITION_DISAGREEMENT, TripReason.INVARIANT, TripReason.DATA_INTEGRITY, TripReason.CLOCK}
+)
+"""While one of these stands, ledger or clock is known to be wrong: nothing is liquidated, whoever asks."""
 _BY_NUMBER = {reason.value: reason for reason in TripReason}
 
 
 class Remembered(Struct, frozen=True):
-    """The last mode entry of the log: a restarted core keeps its mode only within the same arm epoch."""
+    """The last mode entry of the log: a restarted core keeps its mode only within the same arm epoch.
+
+    Epochs begin again with every boot and look alike: boot and guard start are part of the comparison.
+    """
 
     mode: Mode
     epoch: int
     generation: int
+    boot: str
 
 
 class StandingTrip(Struct, frozen=True):
@@ -62,7 +70,8 @@ class SafetyController:
         self.status = link.status()
         self._epoch = self._generation = self._presses = 0
         self._reasons: dict[TripReason, int] = {}  # reason → UTC ns, in order of arrival
-        self._own: TripReason | None = None  # our request the guard has not adopted yet
+        self._own: list[TripReason] = []  # our requests the guard has not adopted yet
+        self._emergency_from = 0  # a button held open in this epoch or later is what EMERGENCY liquidates for
         self._fresh_ns = clock.mono_ns()
         self._mismatch_ns = 0
         self._permitted = 0
@@ -74,13 +83,16 @@ class SafetyController:
         page = status.page
         self._epoch, self._generation = page.state, status.generation
         self._presses = status.arm_presses
-        same = remembered is not None and (remembered.epoch, remembered.generation) == (
-            page.state,
-            status.generation,
-        )
+        here = (status.boot, status.generation)
+        known = remembered is not None and page.present and (remembered.boot, remembered.generation) == here
+        same = known and remembered is not None and remembered.epoch == page.state
+        if known and remembered is not None:  # what the button did while no core ran came after that entry
+            self._emergency_from = remembered.epoch + (remembered.mode is not Mode.EMERGENCY)
         if page.present and not self._is_armed(status):
             for reason in self._standing_reasons(status):
                 self._enter(reason)
+                if not same:
+                    self._note_trip(reason, "stood when the core started")
         if same and remembered is not None:
             if remembered.mode is not Mode.NORMAL:
                 self._set_mode(remembered.mode, "kept over a restart of the core")
@@ -97,7 +109,7 @@ class SafetyController:
         self._permitted = 0
         self._link.permit(0)
         self._link.request_trip(reason)
-        self._own = reason
+        self._own.append(reason)
         self._enter(reason)
         data = {"reason": reason.name, "from": "core", "detail": detail, "mode": self.mode.name}
         self._scribe.note("trip", data)
@@ -108,9 +120,11 @@ class SafetyController:
         self._follow_heartbeat(status)
         if status.page.present:
             self._follow_generation(status)
-            self._follow_trips(status)
+            tripped = self._follow_trips(status)
             self._watch_mismatch(status)
-            self._follow_presses(status, now)
+            self._follow_presses(status, now, void=tripped)
+            if tripped:
+                return  # `now` was looked at before this trip: no permit out of its epoch yet
         self._renew_permit(status, now)
 
     def standing_trip(self) -> StandingTrip | None:
@@ -122,14 +136,24 @@ class SafetyController:
         return StandingTrip(reasons[0], self._reasons[reasons[0]], tuple(reasons[1:]), stored)
 
     def liquidation_due(self) -> bool:
-        """EMERGENCY, and not by a mere spike: the line read open for 20 ms, or money was lost."""
-        if self.mode is not Mode.EMERGENCY:
+        """EMERGENCY, and not by a mere spike: the line read open for 20 ms, or money was lost.
+
+        A trip that comes later does not end it, but for one that says that ledger or clock is wrong.
+        """
+        if self.mode is not Mode.EMERGENCY or self.withheld():
             return False
         tamper = {TripReason.TAMPER} if self._tamper_is_emergency else set()
         if self._reasons.keys() & (_LIQUIDATING | tamper):
             return True
-        page = self.status.page
-        return page.present and self.status.liquidate == page.state
+        return self.status.page.present and self.status.liquidate >= max(1, self._emergency_from)
+
+    def withheld(self) -> tuple[TripReason, ...]:
+        """Standing reasons for which nothing is sold: ledger or clock is known to be wrong (SAFETY 1)."""
+        return tuple(reason for reason in self._reasons if reason in _NOTHING_TO_SELL_ON)
+
+    def is_alone(self) -> bool:
+        """A trip of our own, not adopted, and nobody reads the lines: ours to persist (SAFETY 3)."""
+        return bool(self._own) and self._silent_ns() > HEARTBEAT_TRIP_NS
 
     def missing(self) -> tuple[str, ...]:
         """Names of the preconditions that kept the last poll from permitting a step."""
@@ -137,39 +161,54 @@ class SafetyController:
 
     def _follow_heartbeat(self, status: GuardStatus) -> None:
         now_ns = self._clock.mono_ns()
-        if status.page.present and now_ns - status.page.heartbeat_ns <= HEARTBEAT_HOLD_NS:
+        if is_fresh(status.page, now_ns):
             self._fresh_ns = now_ns
-            if self.holds.end(HoldCause.GUARD_LATE, BOX) is not None:
-                self._scribe.note("hold_end", {"cause": HoldCause.GUARD_LATE, "scope": BOX})
+            self._end_hold(HoldCause.GUARD_LATE)
             return
-        silent_ns = now_ns - max(self._fresh_ns, status.page.heartbeat_ns if status.page.present else 0)
+        silent_ns = self._silent_ns()
         self._hold(HoldCause.GUARD_LATE, f"no heartbeat of the guard for {silent_ns // 1_000_000} ms")
         if silent_ns > HEARTBEAT_TRIP_NS:
             self.trip(TripReason.GUARD_LOST, f"no heartbeat for {silent_ns // 1_000_000} ms")
+
+    def _silent_ns(self) -> int:
+        now_ns, page = self._clock.mono_ns(), self.status.page
+        beat_ns = page.heartbeat_ns if page.present and page.heartbeat_ns <= now_ns else 0
+        return now_ns - max(self._fresh_ns, beat_ns)
 
     def _follow_generation(self, status: GuardStatus) -> None:
         if status.generation != self._generation:
             self._generation, self._presses = status.generation, status.arm_presses
 
-    def _follow_trips(self, status: GuardStatus) -> None:
+    def _follow_trips(self, status: GuardStatus) -> bool:
+        """True if the epoch moved: whatever was permitted or pressed before is void."""
         page = status.page
         if page.state == self._epoch:
-            return
+            return False
+        if self.mode is not Mode.EMERGENCY:
+            self._emergency_from = self._epoch + 1
         self._epoch = page.state
         if self._is_armed(status):
-            return
+            return True
         latest = _reason(status.last)
+        self._latch.trip(latest)
         for reason in self._standing_reasons(status):
             if reason is not latest and reason not in self._reasons:
-                self._enter(reason)
-        adopted = latest is self._own
-        self._own = None if adopted else self._own
-        self._latch.trip(latest)
-        self._enter(latest)
-        if latest is TripReason.NOT_ARMED:
-            return  # the guard restarted: shut, and the mode entry says so, but nobody tripped
-        data = {"reason": latest.name, "from": "guard", "detail": "adopted" if adopted else "",
-                "mode": self.mode.name, "epoch": page.state, "mono_ns": str(status.trip_ns)}  # fmt: skip
+                self._follow_trip(reason)
+        self._follow_trip(latest)
+        return True
+
+    def _follow_trip(self, reason: TripReason) -> None:
+        adopted = reason in self._own
+        if adopted:
+            self._own.remove(reason)
+        self._enter(reason)
+        self._note_trip(reason, "adopted" if adopted else "")
+
+    def _note_trip(self, reason: TripReason, detail: str) -> None:
+        if reason is TripReason.NOT_ARMED:
+            return  # the guard started: shut, and the mode entry says so, but nobody tripped
+        data = {"reason": reason.name, "from": "guard", "detail": detail, "mode": self.mode.name,
+                "epoch": self._epoch, "mono_ns": str(self.status.trip_ns)}  # fmt: skip
         self._scribe.note("trip", data)
 
     def _watch_mismatch(self, status: GuardStatus) -> None:
@@ -180,18 +219,20 @@ class SafetyController:
                 self._hold(HoldCause.PAGE_MISMATCH, "the armed epoch and its complement disagree")
         else:
             self._mismatch_ns = 0
-            self.holds.end(HoldCause.PAGE_MISMATCH, BOX)
+            self._end_hold(HoldCause.PAGE_MISMATCH)
 
-    def _follow_presses(self, status: GuardStatus, now: Preconditions) -> None:
+    def _follow_presses(self, status: GuardStatus, now: Preconditions, *, void: bool) -> None:
         if status.arm_presses == self._presses:
             return
         armed, page = self._is_armed(status), status.page
-        if status.arm_outcome == "ARMED" and not armed and page.state == self._epoch:
+        if status.arm_outcome == "ARMED" and not armed and page.state == self._epoch and not void:
             return  # the words were read while the guard was writing them: look again
         self._presses = status.arm_presses
         lacking = missing(self.mode, now)
         data = {"outcome": status.arm_outcome, "mode": self.mode.name, "conditions": now.named()}
-        self._scribe.note("arm_press", data)
+        self._scribe.note("arm_press", data | ({"void": "a trip came after it"} if void else {}))
+        if void:
+            return  # an arm press takes 4 s, a look 10 ms: this one was made before the trip
         if status.arm_outcome == "ARMED" and armed and self._permitted == page.state:
             self._arm(page.state)
         elif status.arm_outcome == "STEP" and not lacking:
@@ -202,7 +243,7 @@ class SafetyController:
         """Our side of the arming the guard has just made durable: it named our permit's epoch."""
         self._latch.clear(epoch)
         self._reasons.clear()
-        self._own = None
+        self._own.clear()
         self._permitted = 0
         self._link.permit(0)
         self._set_mode(next_mode(self.mode, ModeEvent.ARMED), "armed")
@@ -228,11 +269,17 @@ class SafetyController:
         before, self.mode = self.mode, mode
         self.mode_since_ns = self._clock.utc_ns()
         self._link.publish_mode(mode)
-        self._scribe.note(
-            "mode",
-            {"from": before.name, "to": mode.name, "why": why, "epoch": self._link.read().state,
-             "generation": self._generation},
-        )  # fmt: skip
+        data: dict[str, object] = {
+            "from": before.name, "to": mode.name, "why": why, "epoch": self._link.read().state,
+            "generation": self._generation, "boot": self.status.boot,
+        }  # fmt: skip
+        if mode is Mode.EMERGENCY and self.withheld():
+            data["liquidation_withheld"] = [reason.name for reason in self.withheld()]
+        self._scribe.note("mode", data)
+
+    def _end_hold(self, cause: HoldCause) -> None:
+        if self.holds.end(cause, BOX) is not None:
+            self._scribe.note("hold_end", {"cause": cause, "scope": BOX})
 
     def _hold(self, cause: HoldCause, detail: str) -> None:
         if self.holds.begin(cause, BOX, self._clock.utc_ns(), detail):

@@ -1,8 +1,9 @@
 """How exposure leaves: cancel sweeps, exits behind their protective legs, look-ups (SAFETY 4, 7).
 
 Exits are sent per source and instrument, so that every fill belongs to somebody. A protective leg is
-cancelled only immediately before its replacement exit and is put back if that exit is refused. Nothing
-here reports flat: the venue's fills do.
+cancelled only immediately before its replacement exit and is put back for whatever that exit does not sell:
+all of it if the exit is refused, the rest if it is smaller, what is left if it ends unfilled. Nothing here
+reports flat: the venue's fills do.
 """
 
 from __future__ import annotations
@@ -16,10 +17,11 @@ from appliance.domain.instrument import Instrument
 from appliance.domain.intent import Intent, OrderType, Side
 from appliance.domain.money import PPM_ONE, Qty, round_down
 from appliance.domain.order import Order, OrderEvent, OrderState, VenueOrder
-from appliance.domain.verdict import Denied, OrderClass, Verdict
+from appliance.domain.verdict import Approved, Denied, OrderClass, Verdict
 from appliance.ports import Clock, Venue
 
 SWEEP_NS = 2_000_000_000  # validity window and margin: what was in flight has arrived or never will
+RETRY_NS = 1_000_000_000  # after an exit that did not work: never a request storm (SAFETY 7)
 _REFUSED = frozenset({OrderState.REJECTED, OrderState.STOPPED_AT_WIRE, OrderState.NEVER_ARRIVED})
 
 
@@ -95,6 +97,8 @@ class ExitFlow:
         self._swept_since_ns = 0
         self._swept_last_ns = 0
         self._count = 0
+        self._not_before: dict[tuple[SourceId, InstrumentId], int] = {}
+        self._replaced: dict[OrderId, list[Order]] = {}  # exit → the legs that were cancelled for it
         self.confirmed = False  # the last sweep's window has passed and the venue lists no entry
 
     def begin_sweep(self) -> None:
@@ -135,24 +139,51 @@ class ExitFlow:
     ) -> None:
         """Sells (or buys back) a share of one source's holding, if no exit of it works yet."""
         symbol = instrument.symbol
+        if self._clock.mono_ns() < self._not_before.get((source, symbol), 0):
+            return
         if any(self._is_exit(order, source, symbol) for order in self._desk.orders.live()):
             return
         legs = self._desk.orders.protective(symbol, source)
         for leg in legs:
             await self._desk.cancel(leg)
         await self._desk.collect()
-        if any(leg.id in {o.id for o in self._desk.orders.protective(symbol, source)} for leg in legs):
-            return  # the venue has not let go of the leg: the position stays protected, next round again
         quantity = self._still_held(source, symbol, quantity)
+        kept = self._desk.orders.protective(symbol, source)
+        if kept:  # the venue has not let go of a leg: the position stays protected, and again later
+            self._wait(source, symbol)
+            gone = [leg for leg in legs if leg.id not in {each.id for each in kept}]
+            await self._protect(gone, abs(quantity) - sum(leg.leaves for leg in kept))
+            return
         qty = round_down(abs(quantity) * share_ppm // PPM_ONE, instrument.lot)
         qty = max(qty, min(abs(quantity), instrument.min_qty))
         if qty == 0:
             return
         verdict = await self._desk.place(self._exit(source, symbol, quantity, Qty(qty), purpose))
         await self._desk.collect()
-        if self._was_refused(verdict):
-            for leg in legs:
-                await self._replace(leg)
+        if isinstance(verdict, Denied) or self._was_refused(verdict):
+            self._wait(source, symbol)
+            await self._protect(legs, abs(quantity))
+        else:
+            self._replaced[verdict.order_id] = legs
+            await self._protect(legs, abs(quantity) - verdict.qty)
+
+    async def mend(self) -> None:
+        """Puts legs back for what an exit has left unsold: it ended without its fills, or never arrived."""
+        live = {order.id for order in self._desk.orders.live()}
+        for order_id, legs in list(self._replaced.items()):
+            if order_id in live:
+                continue
+            del self._replaced[order_id]
+            order = self._desk.orders.get(order_id)
+            if order is None or not order.leaves:
+                continue
+            self._wait(order.source, order.instrument)
+            held = abs(self._still_held(order.source, order.instrument, order.side.opposite.sign))
+            there = self._desk.orders.protective(order.instrument, order.source)
+            await self._protect(legs, min(order.leaves, held - sum(leg.leaves for leg in there)))
+
+    def _wait(self, source: SourceId, symbol: InstrumentId) -> None:
+        self._not_before[source, symbol] = self._clock.mono_ns() + RETRY_NS
 
     async def reconcile(self) -> int:
         """Looks up every order whose fate is unknown; returns how many remain unknown."""
@@ -191,16 +222,19 @@ class ExitFlow:
             order_type=OrderType.MARKET,
         )
 
-    def _was_refused(self, verdict: Verdict) -> bool:
-        if isinstance(verdict, Denied):
-            return True
+    def _was_refused(self, verdict: Approved) -> bool:
         order = self._desk.orders.get(verdict.order_id)
         return order is None or order.state in _REFUSED
 
-    async def _replace(self, leg: Order) -> None:
-        self._count += 1
-        held = abs(self._still_held(leg.source, leg.instrument, leg.side.opposite.sign))
-        if held:
+    async def _protect(self, legs: Sequence[Order], rest: int) -> None:
+        """Places the legs again, as far as `rest` reaches."""
+        for leg in legs:
+            held = abs(self._still_held(leg.source, leg.instrument, leg.side.opposite.sign))
+            qty = min(rest, held, leg.leaves)
+            if qty <= 0:
+                continue
+            rest -= qty
+            self._count += 1
             await self._desk.place(
                 Intent(
                     id=IntentId(f"protect/{leg.id}/{self._clock.mono_ns()}/{self._count}"),
@@ -208,7 +242,7 @@ class ExitFlow:
                     instrument=leg.instrument,
                     created_ns=self._clock.utc_ns(),
                     side=leg.side,
-                    qty=Qty(min(held, leg.leaves)),
+                    qty=Qty(qty),
                     order_type=OrderType.STOP,
                     stop_price=leg.stop_price,
                     protects=leg.protects,

@@ -20,8 +20,9 @@ _NO_REASON = TripReason.NONE  # Python 3.11 looks an enum member up in 90 ns, a 
 def refusal(page: PageReading, now_ns: int) -> Reason | None:
     """Why the guard's page shuts the gate, or None if it is open. `now_ns` is CLOCK_MONOTONIC.
 
-    The heartbeat limit is the last allowed age (C24). A page mismatch denies this order; whether it
-    becomes a hold is decided by the caller, from how long it lasts.
+    The heartbeat limit is the last allowed age (C24); a heartbeat further in the future than that was
+    written by nobody. A page mismatch denies this order; whether it becomes a hold is decided by the
+    caller, from how long it lasts.
     """
     if not page.present:
         return Reason.GUARD_MISSING
@@ -29,9 +30,14 @@ def refusal(page: PageReading, now_ns: int) -> Reason | None:
         return Reason.NOT_ARMED if page.reason == TripReason.NOT_ARMED else Reason.TRIPPED
     if page.armed ^ page.complement != WORD_MASK:
         return Reason.PAGE_MISMATCH
-    if now_ns - page.heartbeat_ns > HEARTBEAT_HOLD_NS:
+    if not -HEARTBEAT_HOLD_NS <= now_ns - page.heartbeat_ns <= HEARTBEAT_HOLD_NS:
         return Reason.GUARD_LATE
     return None
+
+
+def is_fresh(page: PageReading, now_ns: int) -> bool:
+    """The guard read its lines at most 250 ms ago."""
+    return page.present and -HEARTBEAT_HOLD_NS <= now_ns - page.heartbeat_ns <= HEARTBEAT_HOLD_NS
 
 
 class CoreLatch:

@@ -126,7 +126,7 @@ class LogClient(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._process: asyncio.subprocess.Process | None = None
         self.failure: InterlockError | None = None
-        self.disk_failed = False  # the writer said so; not set if it was only killed
+        self.disk_failed = False  # the writer said so; its death or a backlog say nothing about the disk
         self.on_signed: Callable[[LogHead], None] | None = None  # must neither block nor raise
 
     @classmethod

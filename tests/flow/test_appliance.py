@@ -40,6 +40,8 @@ def up(box: Box, tmp_path: Path) -> Iterator[Child]:
 
 def test_from_the_button_to_flat_and_back(box: Box, up: Child) -> None:
     """Press: gate shut, orders cancelled, positions liquidated; release restarts nothing; two arm presses."""
+    assert "press and release the red button (proof test" in up.output()
+    assert up.output().count("turn the arm key: open 1 s, closed 3 s, released") == 2, "each arm press"
     until(box.held, "a position", 60)
     assert box.interlock("board press").returncode == 0
     until(lambda: box.mode() == "EMERGENCY", "EMERGENCY on the page", 5)
@@ -84,7 +86,8 @@ def test_a_killed_core_comes_back_with_the_venues_truth(box: Box, up: Child) -> 
         until(box.held, "a position", 60)
         _kill_and_wait(box)
     assert "starting it again" in up.output()
-    assert not box.entries("trip")[1:], "no trip but the proof test's press"
+    trips = [entry["reason"] for entry in box.entries("trip")]
+    assert trips == ["NEVER_ARMED", "KILL_BUTTON"], "no trip but the start's and the proof test's press"
     assert up.stop() == 130
     box.verified()
     _books_equal_the_venues(box)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -39,7 +40,8 @@ class Box:
         return ["hardware.main", "--state", str(self.state), "--runtime", str(self.runtime)]
 
     def word(self, word: GuardWord) -> int:
-        """One word of the guard's page."""
+        """One word of the guard's page. The core lives as long as somebody looks."""
+        self.core_page.words[CoreWord.HEARTBEAT_NS] = time.monotonic_ns()
         return self.guard_page.words[word]
 
     def send(self, *commands: str) -> None:

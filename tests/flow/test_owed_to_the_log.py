@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 
 from appliance.audit.records import decode_entry
+from appliance.runtime.guard_link import PageLink, prepare_pages
 from appliance.runtime.owed import Act, Repayment, record
+from appliance.runtime.paths import find_paths
 from appliance.runtime.scribe import CoreScribe
 from appliance.runtime.store_health import StoreHealth, ended_well
 from appliance.storage.log_client import LogClient, LogSettings
@@ -137,6 +139,10 @@ def _missing(box: Box) -> tuple[str, ...]:
     return ("no core",) if status is None else tuple(status.missing)
 
 
+def _reasons(box: Box) -> list[str]:
+    return [str(trip["reason"]) for trip in box.entries("trip")]
+
+
 def _signed(box: Box) -> int:
     status = box.status()
     return 0 if status is None else status.audit.signed
@@ -160,7 +166,7 @@ def test_a_log_that_did_not_end_with_a_stop_is_read_whole(tmp_path: Path) -> Non
     assert not ended_well(box.state / "log")
     with running(box.up("--no-arm"), tmp_path / "two.log") as child:
         until(lambda: not {"store_ok", "no core"} & set(_missing(box)), "the log read whole")
-        assert not box.entries("trip")
+        assert "AUDIT_STORE" not in _reasons(box)
         assert child.stop() == 130
     assert ended_well(box.state / "log")
 
@@ -176,33 +182,33 @@ def test_a_log_that_does_not_verify_trips_and_nobody_arms(tmp_path: Path) -> Non
     data[len(data) // 2] ^= 1
     bundle.write_bytes(data)
     with running(box.up("--no-arm"), tmp_path / "two.log"):
-        until(lambda: box.entries("trip"), "the trip", 20)
-        assert box.entries("trip")[0]["reason"] == "AUDIT_STORE"
+        until(lambda: "AUDIT_STORE" in _reasons(box), "the trip", 20)
         until(lambda: "store_ok" in _missing(box), "the refusal to arm")
 
 
 def test_after_a_failed_disk_nobody_arms_until_a_reboot(tmp_path: Path) -> None:
-    """The run-time file outlives the core; a log writer that was only killed leaves none."""
-    box = Box(tmp_path)
+    """The core's page outlives the core; a log writer that was only killed leaves no mark."""
     settings = new_log(tmp_path / "log")
+    runtime = tmp_path / "run"
+    runtime.mkdir(mode=0o700)
+    paths = find_paths(tmp_path / "state", runtime)
+    prepare_pages(runtime)
 
     async def work() -> tuple[str, str, str]:
-        from appliance.runtime.paths import find_paths
-
-        paths = find_paths(box.state, box.runtime)
-        box.runtime.mkdir(exist_ok=True)
         client = await LogClient.start(settings)
-        health = StoreHealth(client, paths, clean=True)
+        health = StoreHealth(client, PageLink(runtime), paths, clean=True)
         before = health.problem
         assert client._process is not None
         client._process.kill()
-        failure = await client.failed()
-        health.note_failure(failure)
-        killed = StoreHealth(client, paths, clean=True)._failed
+        await client.failed()
+        client.failure = None
+        health.note_failure()
+        killed = StoreHealth(client, PageLink(runtime), paths, clean=True).problem
         client.disk_failed = True
-        health.note_failure(failure)
-        await client.aclose()
-        return before, killed, StoreHealth(client, paths, clean=True)._failed
+        health.note_failure()
+        after = StoreHealth(client, PageLink(runtime), paths, clean=True).problem
+        await client._let_go()
+        return before, killed, after
 
     before, killed, failed = asyncio.run(work())
     assert (before, killed) == ("", "")

@@ -237,6 +237,7 @@ def test_a_disk_error_in_the_writer_is_reported_with_its_cause(tmp_path: Path) -
         error = await client.failed()
         assert isinstance(error, StoreError)
         assert "Input/output error" in error.why
+        assert client.disk_failed, "no arming before a reboot (SAFETY 8)"
         with pytest.raises(StoreError, match="durably"):
             await client.append([entry(1)]).durable()
         await client.aclose()

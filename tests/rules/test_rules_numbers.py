@@ -8,7 +8,8 @@ from appliance import __version__
 from appliance.domain.exit_codes import NO_RESTART, ExitCode
 from appliance.domain.mode import MODE_AFTER_TRIP, Mode, TripReason
 from appliance.domain.reasons import MEANING, Reason
-from hardware import guard, main, pages
+from appliance.runtime.own_latch import RECORDS
+from hardware import guard, latch, main, pages
 from tests.rules.source import ROOT
 
 
@@ -23,6 +24,11 @@ def test_guard_and_core_agree_what_is_an_emergency() -> None:
     emergency = {reason.name for reason, mode in MODE_AFTER_TRIP.items() if mode is Mode.EMERGENCY}
     assert {reason.name for reason in guard.EMERGENCY_REASONS} == emergency
     assert set(MODE_AFTER_TRIP) | {TripReason.NONE} == set(TripReason)
+
+
+def test_guard_and_core_remove_the_same_records() -> None:
+    """SAFETY 5: absence of these files is the trip, whoever removes them."""
+    assert (latch.RECORD, f"{latch.RECORD}.new") == RECORDS
 
 
 def test_exit_codes_of_the_guard_are_everybodys() -> None:

@@ -228,7 +228,8 @@ def test_the_cores_own_trip_shuts_at_once_and_asks_the_guard() -> None:
     assert len(box.guard.requests) == 1
     box.guard.trip(TripReason.DRAWDOWN)
     box.poll()
-    assert [entry["detail"] for entry in box.scribe.of("trip")] == ["test", "adopted"]
+    told = [entry["detail"] for entry in box.scribe.of("trip")]
+    assert told == ["stood when the core started", "test", "adopted"]
 
 
 @pytest.mark.parametrize(
@@ -287,7 +288,7 @@ def test_a_restarted_guard_leads_to_paused_without_a_trip() -> None:
     assert box.poll() is Mode.PAUSED
     assert box.safety.standing_trip() is None
     assert not box.latch.is_open()
-    assert "trip" not in box.scribe.kinds()
+    assert [entry["reason"] for entry in box.scribe.of("trip")] == ["NEVER_ARMED"], "of the start"
     box.arm()
 
 
@@ -329,7 +330,9 @@ def test_a_restarted_core_keeps_its_mode_only_in_the_same_arm_epoch(
         FakeScribe(),
         tamper_is_emergency=False,
     )
-    again.start(Remembered(mode, box.guard.state + epoch, box.guard.generation + generation))
+    again.start(
+        Remembered(mode, box.guard.state + epoch, box.guard.generation + generation, box.guard.boot)
+    )
     assert (again.mode is Mode.NORMAL) is kept
     assert latch.is_open() is kept
 
@@ -340,8 +343,8 @@ def test_a_core_that_restarts_while_tripped_knows_the_reason_from_the_page() -> 
     box.guard.trip(TripReason.KILL_BUTTON)
     for remembered, mode in (
         (None, Mode.EMERGENCY),
-        (Remembered(Mode.REDUCED, box.guard.state, 1), Mode.REDUCED),
-        (Remembered(Mode.NORMAL, box.guard.state, 1), Mode.EMERGENCY),
+        (Remembered(Mode.REDUCED, box.guard.state, 1, "boot"), Mode.REDUCED),
+        (Remembered(Mode.NORMAL, box.guard.state, 1, "boot"), Mode.EMERGENCY),
     ):
         again = SafetyController(
             box.guard,

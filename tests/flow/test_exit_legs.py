@@ -1,0 +1,311 @@
+"""A position never stays without the stop it had: exits and their protective legs (SAFETY 7)."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from appliance.domain.errors import PeerError, TransportError
+from appliance.domain.ids import InstrumentId
+from appliance.domain.intent import OrderType, Side
+from appliance.domain.mode import Mode, TripReason
+from appliance.domain.money import AMOUNT_ONE, Qty
+from appliance.domain.order import OrderState
+from appliance.domain.reasons import Reason
+from appliance.domain.verdict import Approved, Denied, OrderClass
+from appliance.ports import StoppedAtWire
+from appliance.safety.exits import RETRY_NS, SWEEP_NS
+from tests.kit import BOT, SECOND, SPX, Core, instrument_limits, spx
+
+
+async def _held(**changes: object) -> Core:
+    """10.00 held behind its attached stop at 950.00."""
+    core = Core(**changes)  # type: ignore[arg-type]
+    await core.hold_position(1_000)
+    assert _protected(core) == 1_000
+    return core
+
+
+def _protected(core: Core) -> int:
+    """Quantity behind live stops, by the venue's own list."""
+    listed = core.engine.ledger.live.values()
+    return sum(order.leaves for order in listed if order.request.order_type is OrderType.STOP)
+
+
+def _exits(core: Core) -> list[dict[str, object]]:
+    return [data for data in core.scribe.of("verdict") if data.get("class") == "REDUCE"]
+
+
+def test_reduced_leaves_the_rest_behind_its_stop() -> None:
+    """A quarter goes, three quarters keep their stop, at once and after the fill (CONTROLS 24)."""
+
+    async def run() -> None:
+        core = await _held()
+        core.safety.mode = Mode.REDUCED
+        await core.exits.leave_everything("reduce", 250_000)
+        assert _protected(core) == 750
+        await core.market(100_000)
+        await core.exits.mend()
+        assert core.portfolio.holdings[SPX].position == 750
+        assert _protected(core) == 750
+        (leg,) = core.orders.protective(SPX, BOT)
+        assert (leg.side, leg.stop_price, leg.reduce_only) == (Side.SELL, 95_000, True)
+
+    asyncio.run(run())
+
+
+def test_a_sliced_exit_leaves_the_rest_behind_its_stop() -> None:
+    """The largest order is 4.00: of 10.00 held, 6.00 wait behind a stop for their slice."""
+
+    async def run() -> None:
+        core = await _held()
+        core.limits.instruments[SPX] = instrument_limits(max_order_qty=400)
+        core.guard.trip(TripReason.KILL_BUTTON)
+        for exit_qty, left in ((400, 600), (400, 200), (200, 0)):
+            await core.exits.leave_everything("liquidate")
+            assert _protected(core) == left
+            core.engine.stand_still(SPX)
+            await core.desk.collect()
+            assert core.portfolio.holdings[SPX].position == left
+            assert _exits(core)[-1]["qty"] == f"{exit_qty // 100}.00"
+
+    asyncio.run(run())
+
+
+def test_an_exit_that_never_arrived_gives_the_leg_back() -> None:
+    """Lost on the way: looked up, not found after the window, and the position is protected again."""
+
+    async def run() -> None:
+        core = await _held()
+        submit = core.venue.submit
+
+        async def lose_exits(order: Approved) -> None:
+            if order.order_class is OrderClass.REDUCE:
+                raise TransportError("no connection")
+            await submit(order)
+
+        core.venue.submit = lose_exits  # type: ignore[method-assign]
+        await core.exits.leave_everything("close")
+        await core.exits.mend()
+        assert _protected(core) == 0, "it may still arrive: a second sale would be too much"
+        core.clock.mono += SWEEP_NS
+        assert await core.exits.reconcile() == 0
+        await core.exits.mend()
+        assert _protected(core) == 1_000
+
+    asyncio.run(run())
+
+
+def test_an_exit_the_venue_ended_unfilled_gives_the_leg_back() -> None:
+    """Nobody on the other side: accepted, then ended by the venue."""
+
+    async def run() -> None:
+        core = await _held()
+        await core.exits.leave_everything("close")
+        (exit_order,) = [o for o in core.orders.live() if o.order_class is OrderClass.REDUCE]
+        core.engine.cancel(exit_order.id)
+        await core.desk.collect()
+        await core.exits.mend()
+        assert _protected(core) == 1_000
+        await core.exits.mend()
+        assert _protected(core) == 1_000, "once"
+
+    asyncio.run(run())
+
+
+def test_an_exit_filled_in_part_gives_back_what_it_left() -> None:
+    """6.00 of 10.00 sold, the order ended: 4.00 behind a stop."""
+
+    async def run() -> None:
+        core = await _held()
+        core.engine.terms = core.terms
+        await core.exits.leave_everything("close")
+        (exit_order,) = [o for o in core.orders.live() if o.order_class is OrderClass.REDUCE]
+        waiting = core.engine.ledger.live[exit_order.id]
+        core.engine._fill(waiting, 100_000, 600, maker=False)
+        core.engine._end(waiting, "ioc")
+        await core.desk.collect()
+        await core.exits.mend()
+        assert core.portfolio.holdings[SPX].position == 400
+        assert _protected(core) == 400
+
+    asyncio.run(run())
+
+
+def test_a_leg_is_cancelled_immediately_before_its_exit() -> None:
+    """Nothing else is asked for between the cancel of the leg and the exit that replaces it."""
+
+    async def run() -> None:
+        core = await _held()
+        before = len(core.scribe.entries)
+        await core.exits.leave_everything("liquidate")
+        told = [data for kind, data, _ in core.scribe.entries[before:] if kind == "verdict"]
+        assert [data["class"] for data in told] == ["CANCEL", "REDUCE"]
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("how", ["denied", "rejected", "stopped"])
+def test_a_refused_exit_is_no_request_storm(how: str) -> None:
+    """Asked again after a second, not in every round of 10 ms; the position is protected in between."""
+
+    async def run() -> None:
+        core = await _held()
+        submit = core.venue.submit
+
+        async def stop(order: Approved) -> None:
+            if order.order_class is OrderClass.REDUCE:
+                raise StoppedAtWire(Reason.APPROVAL_EXPIRED)
+            await submit(order)
+
+        if how == "denied":
+            check = core.gate.check
+            core.gate.check = lambda intent: _no_market(check(intent))  # type: ignore[method-assign]
+        elif how == "rejected":
+            core.engine.ledger.refusal = _refuse_market  # type: ignore[method-assign, assignment]
+        else:
+            core.venue.submit = stop  # type: ignore[method-assign]
+        core.guard.trip(TripReason.KILL_BUTTON)
+        for round_number in range(300):
+            await core.exits.mend()
+            await core.exits.leave_everything("liquidate")
+            core.clock.mono += 10_000_000
+            assert _protected(core) == 1_000, round_number
+        assert len(_exits(core)) == 3 * SECOND // RETRY_NS
+
+    asyncio.run(run())
+
+
+def _no_market(verdict: Approved | Denied) -> Approved | Denied:
+    if isinstance(verdict, Approved) and verdict.order_class is OrderClass.REDUCE:
+        symbol, source = verdict.instrument, verdict.source
+        return Denied(verdict.intent_id, source, symbol, OrderClass.REDUCE, Reason.MALFORMED, "test")
+    return verdict
+
+
+def _refuse_market(request: object, _reference: int) -> tuple[str, str] | None:
+    return None if getattr(request, "order_type", None) is OrderType.STOP else ("CLOSED", "no market now")
+
+
+def test_a_venue_that_keeps_the_leg_is_no_request_storm() -> None:
+    """Cancels that get no answer: the leg stays counted, no exit beside it, one attempt a second."""
+
+    async def run() -> None:
+        core = await _held()
+
+        async def lose(_order: Approved) -> None:
+            raise TransportError("no answer")
+
+        core.venue.cancel = lose  # type: ignore[method-assign, assignment]
+        for _ in range(300):
+            await core.exits.leave_everything("liquidate")
+            core.clock.mono += 10_000_000
+        cancels = [data for data in core.scribe.of("intent") if data["action"] == "CANCEL"]
+        assert len(cancels) == 3 * SECOND // RETRY_NS
+        assert not _exits(core)
+        assert _protected(core) == 1_000
+
+    asyncio.run(run())
+
+
+def test_one_of_two_legs_let_go_is_put_back_while_the_other_stays() -> None:
+    """Two entries, two legs; the venue answers one cancel only."""
+
+    async def run() -> None:
+        core = await _held()
+        await core.desk.place(core.intent(qty=Qty(500)))
+        await core.market(100_000)
+        assert _protected(core) == 1_500
+        cancel, calls = core.venue.cancel, 0
+
+        async def one_answer(order: Approved) -> None:
+            nonlocal calls
+            calls += 1
+            if calls == 2:
+                raise PeerError("no")
+            await cancel(order)
+
+        core.venue.cancel = one_answer  # type: ignore[method-assign]
+        await core.exits.leave_everything("close")
+        assert not _exits(core)
+        assert _protected(core) == 1_500
+
+    asyncio.run(run())
+
+
+def test_liquidation_never_sends_more_than_came_from_fills() -> None:
+    """The venue's account holds 50.00 more from elsewhere: 10.00 are sold."""
+
+    async def run() -> None:
+        core = await _held()
+        core.engine.ledger.positions[SPX] += 5_000
+        core.guard.trip(TripReason.KILL_BUTTON)
+        await core.exits.leave_everything("liquidate")
+        asked = [o.qty for o in core.orders.live() if o.order_class is OrderClass.REDUCE]
+        assert asked == [1_000]
+
+    asyncio.run(run())
+
+
+def test_liquidation_at_the_venue_cannot_cross_zero() -> None:
+    """The venue holds less than we think: the exit is reduce-only and sells what is there."""
+
+    async def run() -> None:
+        core = await _held()
+        await core.exits.leave_everything("liquidate")
+        core.engine.ledger.positions[SPX] = 300
+        core.engine.stand_still(SPX)
+        assert core.engine.ledger.positions[SPX] == 0
+
+    asyncio.run(run())
+
+
+def test_only_what_is_configured_is_ever_liquidated() -> None:
+    """A position of the account in another instrument is nobody's here."""
+
+    async def run() -> None:
+        core = await _held()
+        core.engine.ledger.positions[InstrumentId("DAX")] = 7_000
+        await core.exits.leave_everything("liquidate")
+        assert {o.instrument for o in core.orders.live()} == {SPX}
+
+    asyncio.run(run())
+
+
+def test_dust_is_listed() -> None:
+    """0.40 where the venue takes 0.50: flat, and named."""
+
+    async def run() -> None:
+        core = Core(instrument=spx(min_qty=50))
+        await core.hold_position(1_000)
+        assert core.portfolio.dust() == {}
+        await core.desk.place(core.intent(side=Side.SELL, qty=Qty(960)))
+        await core.market(100_000)
+        assert core.portfolio.is_flat()
+        assert core.portfolio.dust() == {"SPX": "0.40"}
+
+    asyncio.run(run())
+
+
+def test_a_cancelled_order_that_fills_late_is_still_seen() -> None:
+    """The cancel crossed the fill: what was bought is held, and the next round sells it."""
+
+    async def run() -> None:
+        core = Core(limits=instrument_limits(max_order_value=10**9 * AMOUNT_ONE))
+        await core.market(100_000)
+        verdict = await core.desk.place(core.intent(qty=Qty(300)))
+        assert isinstance(verdict, Approved)
+        await core.market(100_000)
+        order = core.orders.get(verdict.order_id)
+        assert order is not None
+        await core.desk.cancel(order)
+        await core.desk.collect()
+        after = core.orders.get(verdict.order_id)
+        assert after is not None
+        assert after.state is OrderState.FILLED
+        core.guard.trip(TripReason.KILL_BUTTON)
+        await core.exits.leave_everything("liquidate")
+        assert [data["qty"] for data in _exits(core)] == ["3.00"]
+
+    asyncio.run(run())

@@ -1,0 +1,197 @@
+"""The replay clock and a trip; a paper venue that goes away under the feed (SAFETY 1, 6)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from appliance.domain.errors import TransportError
+from appliance.domain.ids import InstrumentId
+from appliance.domain.mode import Mode
+from appliance.domain.observation import Bar, Observation
+from appliance.market.pace import Pacer
+from appliance.market.quality import DataQuality, QualityLimits
+from appliance.runtime import feed as feed_module
+from appliance.runtime.clock import ReplayClock
+from appliance.runtime.feed import ReplayFeed
+from tests.kit import SECOND, SPX, Core
+
+BARS = 12
+
+
+class Market:
+    """A paper venue's other half that can go away."""
+
+    def __init__(self) -> None:
+        self.steps: list[int] = []
+        self.stills = 0
+        self.away = 0
+
+    async def step(self, observation: Observation, number: int) -> None:
+        """Counts, or is away."""
+        self._answer()
+        self.steps.append(number)
+
+    async def stand_still(self, instruments: Sequence[InstrumentId]) -> None:
+        """Counts, or is away."""
+        self._answer()
+        self.stills += 1
+
+    def _answer(self) -> None:
+        if self.away:
+            self.away -= 1
+            raise TransportError("away")
+
+
+class Flow:
+    """What reached the strategies, and with which verdicts."""
+
+    def __init__(self) -> None:
+        self.observed = 0
+
+    async def on_observation(self, _observation: Bar) -> None:
+        """One more."""
+        self.observed += 1
+
+    def book(self, _fills: object) -> None:
+        """None here."""
+
+
+class Replayed:
+    """Twelve calm bars of one instrument."""
+
+    def __init__(self, core: Core) -> None:
+        self.bars = [core.bar(100_000 + number) for number in range(BARS)]
+        self.done, self.total, self.market_ns, self.last_ns = 0, BARS, 0, 0
+
+    def __iter__(self) -> Iterator[Any]:
+        for bar in self.bars:
+            self.done += 1
+            yield SimpleNamespace(observation=bar)
+
+
+def _feed(
+    core: Core, market: Market, flow: Flow, *, unattended: bool, wait_for_arm: bool = False
+) -> ReplayFeed:
+    async def settle() -> bool:
+        return True
+
+    limits = QualityLimits(jump_ppm=100_000, stale_ns=60 * SECOND, max_delay_ns=SECOND, max_ahead_ns=SECOND)
+    replay: Any = Replayed(core)
+    memory: Any = SimpleNamespace(settle=settle)
+    return ReplayFeed(
+        replay,
+        Pacer("max"),
+        "test",
+        DataQuality({SPX: limits}, core.clock.utc),
+        flow,  # type: ignore[arg-type]
+        market,
+        memory,
+        core.safety,
+        core.scribe,
+        ReplayClock(),
+        [SPX],
+        cursor=0,
+        fills=(),
+        unattended=unattended,
+        wait_for_arm=wait_for_arm,
+    )
+
+
+async def _until(condition: Callable[[], object]) -> None:
+    for _ in range(4_000):
+        if condition():
+            return
+        await asyncio.sleep(0.005)
+    raise AssertionError("never")
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feed_module, "RETRY_S", 0.001)
+    monkeypatch.setattr(feed_module, "STILL_S", 0.001)
+
+
+def test_a_venue_that_goes_away_does_not_end_the_core() -> None:
+    """Its step is asked for again, with the same number, until it answers; nothing is skipped or doubled."""
+
+    async def run() -> None:
+        core, market, flow = Core(), Market(), Flow()
+        market.away = 7
+        await _feed(core, market, flow, unattended=True).run()
+        assert market.steps == list(range(1, flow.observed + 1))
+        assert flow.observed > 5
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("mode", [Mode.EMERGENCY, Mode.REDUCED])
+def test_an_emergency_outlives_an_outage_of_the_venue(mode: Mode) -> None:
+    """The last prices are shown again as soon as it answers: exits go on."""
+
+    async def run() -> None:
+        core, market, flow = Core(), Market(), Flow()
+        core.safety.mode = mode
+        market.away = 20
+        running = asyncio.create_task(_feed(core, market, flow, unattended=False).run())
+        await _until(lambda: market.stills > 3)
+        assert not running.done()
+        assert market.steps == []
+        running.cancel()
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("mode", [Mode.PAUSED, Mode.REDUCED, Mode.EMERGENCY])
+def test_a_trip_stops_the_replay_clock(mode: Mode) -> None:
+    """No observation is delivered before somebody has armed; then it goes on where it stood."""
+
+    async def run() -> None:
+        core, market, flow = Core(), Market(), Flow()
+        core.safety.mode = mode
+        feed = _feed(core, market, flow, unattended=False)
+        running = asyncio.create_task(feed.run())
+        await _until(lambda: feed._pacer.stopped)
+        for _ in range(20):
+            await asyncio.sleep(0.002)
+        assert flow.observed == 0
+        core.safety.mode = Mode.NORMAL
+        await running
+        assert flow.observed == len(market.steps) > 5
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("mode", [Mode.PAUSED, Mode.EMERGENCY])
+def test_unattended_goes_on_with_the_gate_shut(mode: Mode) -> None:
+    """Every observation is delivered; the mode is what denies."""
+
+    async def run() -> None:
+        core, market, flow = Core(), Market(), Flow()
+        core.safety.mode = mode
+        await _feed(core, market, flow, unattended=True).run()
+        assert flow.observed == len(market.steps) > 5
+        assert core.safety.mode is mode
+
+    asyncio.run(run())
+
+
+def test_even_unattended_waits_for_the_first_arming_if_asked() -> None:
+    """`interlock up` begins when somebody has armed."""
+
+    async def run() -> None:
+        core, market, flow = Core(), Market(), Flow()
+        core.safety.mode = Mode.PAUSED
+        feed = _feed(core, market, flow, unattended=True, wait_for_arm=True)
+        running = asyncio.create_task(feed.run())
+        await _until(lambda: feed._pacer.stopped)
+        assert flow.observed == 0
+        core.safety.mode = Mode.NORMAL
+        await _until(lambda: flow.observed)
+        await running
+
+    asyncio.run(run())

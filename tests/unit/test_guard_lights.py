@@ -1,0 +1,302 @@
+"""What the lights may say (SAFETY 11); whatever is slow never delays the loop that reads the lines."""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import itertools
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from hardware import pages
+from hardware.board import BoardError, Edge, Levels
+from hardware.guard import Guard
+from hardware.latch import ArmedRecord, LatchKeeper
+from hardware.lights import LIGHTS, TIMES_MS, Pattern, Stands, is_lit
+from hardware.main import LIGHTS_S, LOOP_S, Lights
+from hardware.notify import Notifier
+from hardware.pages import CoreWord, GuardWord, Mode, Reason
+from tests.processes import ROOT, until
+from tests.rules.source import modules
+from tests.unit.test_guard_machine import HEALTHY, Box
+
+COLOURS = ("green", "yellow", "red")
+HEALTHY_STANDS = {Stands.NORMAL, Stands.HOLD}
+
+
+def _seen(stands: Stands) -> list[tuple[bool, ...]]:
+    """What an eye sees in two seconds, every 20 ms, by position."""
+    return [tuple(is_lit(pattern, at_ms) for pattern in LIGHTS[stands]) for at_ms in range(0, 2_000, 20)]
+
+
+@pytest.mark.parametrize("stands", list(Stands))
+def test_no_steady_light_ever_means_healthy(stands: Stands) -> None:
+    """Steady is the fault alone; green is dark most of the time wherever it is lit at all."""
+    for colour, pattern in zip(COLOURS, LIGHTS[stands], strict=True):
+        assert (pattern is Pattern.STEADY) is (stands is Stands.FAULT and colour != "green")
+    assert (LIGHTS[stands][0] is Pattern.PULSE) is (stands in HEALTHY_STANDS)
+    assert LIGHTS[stands][0] in (Pattern.PULSE, Pattern.OFF)
+    on_ms, off_ms = TIMES_MS[Pattern.PULSE]
+    assert on_ms * 4 < off_ms
+
+
+@pytest.mark.parametrize("one, other", list(itertools.combinations(Stands, 2)))  # noqa: PT006
+def test_every_two_states_differ_by_position_or_rhythm(one: Stands, other: Stands) -> None:
+    """In black and white: for at least a tenth of the time, or by how often a lamp changes."""
+    first, second = _seen(one), _seen(other)
+    apart = sum(a != b for a, b in zip(first, second, strict=True))
+    changes = [
+        tuple(sum(a[lamp] != b[lamp] for a, b in itertools.pairwise(seen)) for lamp in range(3))
+        for seen in (first, second)
+    ]
+    assert apart >= len(first) // 10 or changes[0] != changes[1]
+    assert first != second
+
+
+def test_a_trip_is_red_and_nothing_else_is() -> None:
+    """Position alone: the lamp of BCM 24 says that somebody must come, and whether it is stored by rhythm."""
+    red = {stands for stands in Stands if LIGHTS[stands][2] is not Pattern.OFF}
+    tripped = {"FAULT", "TRIPPING", "TRIPPING_CORE_LOST", "EMERGENCY", "EMERGENCY_CORE_LOST"}
+    assert {stands.name for stands in red} == tripped | {"TRIPPED", "TRIPPED_CORE_LOST"}
+    assert LIGHTS[Stands.TRIPPING][2] is Pattern.FAST
+    stored = {LIGHTS[s][2] for s in (Stands.EMERGENCY, Stands.TRIPPED, Stands.EMERGENCY_CORE_LOST)}
+    assert Pattern.FAST not in stored
+
+
+def test_a_lost_core_is_yellow_fast_in_every_state() -> None:
+    """And never green."""
+    for stands in Stands:
+        if stands.name.endswith("CORE_LOST"):
+            assert LIGHTS[stands][:2] == (Pattern.OFF, Pattern.FAST)
+
+
+@pytest.mark.parametrize("mode", list(Mode))
+@pytest.mark.parametrize("reason", [Reason.NONE, Reason.NOT_ARMED, Reason.KILL_BUTTON, Reason.TAMPER])
+@pytest.mark.parametrize("stored", [True, False])
+@pytest.mark.parametrize("core", ["fresh", "lost", "absent"])
+def test_green_needs_an_open_gate_a_live_core_and_no_trip(
+    mode: Mode, reason: Reason, stored: bool, core: str
+) -> None:
+    """Mode × trip × health, all of it: green only for NORMAL, armed, fresh."""
+    box = Box()
+    box.arm()
+    if reason is not Reason.NONE:
+        box.guard.trip(reason, box.now_ns)
+        box.page[GuardWord.REASON] = reason
+    if stored:
+        box.keeper.finish()
+    box.core[CoreWord.MODE] = mode
+    box.guard.core = None if core == "absent" else box.core
+    box.now_ns += 10**10
+    box.core[CoreWord.HEARTBEAT_NS] = box.now_ns - (10**10 if core == "lost" else 0)
+    box.guard._collect_stored()
+    stands = box.guard.stands(HEALTHY, box.now_ns)
+    green = reason is Reason.NONE and core == "fresh" and mode is Mode.NORMAL
+    assert (LIGHTS[stands][0] is Pattern.PULSE) is green
+    if reason in (Reason.KILL_BUTTON, Reason.TAMPER):
+        assert stands.name.startswith("TRIPPING") is not stored
+    assert stands.name.endswith("CORE_LOST") is (core != "fresh")
+
+
+class SlowBoard:
+    """A board whose LEDs hang, or fail, when the test says so."""
+
+    def __init__(self) -> None:
+        self.shown: list[tuple[bool, bool, bool]] = []
+        self.hang = threading.Event()
+        self.hanging = threading.Event()
+        self.release = threading.Event()
+        self.fail = False
+
+    def light(self, green: bool, yellow: bool, red: bool) -> None:
+        """As the driver."""
+        if self.fail:
+            raise BoardError("no light")
+        if self.hang.is_set():
+            self.hanging.set()
+            self.release.wait(30)
+        self.shown.append((green, yellow, red))
+
+
+@contextlib.contextmanager
+def _lights(box: Box, board: SlowBoard) -> Iterator[Lights]:
+    notifier = Notifier()
+    try:
+        yield Lights(board, box.guard, notifier)  # type: ignore[arg-type]
+    finally:
+        notifier.close()
+
+
+def _beat(box: Box) -> None:
+    box.page[GuardWord.HEARTBEAT_NS] = time.monotonic_ns()
+
+
+def test_lamps_are_tested_at_the_start_then_follow_the_loop() -> None:
+    """All three at once; then the fault pattern while nobody reads the lines; then what the loop says."""
+    box, board = Box(), SlowBoard()
+    box.page[GuardWord.HEARTBEAT_NS] = 1
+
+    def pulse() -> bool:
+        _beat(box)
+        return board.shown[-1] == (True, False, False)
+
+    with _lights(box, board) as lights:
+        lights.start()
+        until(lambda: (True, True, True) in board.shown, "the lamp test")
+        until(lambda: (False, True, True) in board.shown, "steady yellow and red without a heartbeat")
+        box.guard.lights = LIGHTS[Stands.NORMAL]
+        until(pulse, "green, by a heartbeat")
+        lights.finish()
+    assert board.shown[-1] == (False, True, True), "left behind: nobody watches the button any more"
+
+
+def test_green_goes_out_when_the_loop_stops() -> None:
+    """Within 250 ms and one step of the lights, by the heartbeat alone."""
+    box, board = Box(), SlowBoard()
+    box.guard.lights = LIGHTS[Stands.NORMAL]
+
+    def pulse() -> bool:
+        _beat(box)
+        return board.shown[-1:] == [(True, False, False)]
+
+    with _lights(box, board) as lights:
+        lights._lamp_test_until_ms = 0
+        lights.start()
+        until(pulse, "green while it turns")
+        stopped_ns = box.word(GuardWord.HEARTBEAT_NS)
+        until(lambda: board.shown[-1] == (False, True, True), "the fault pattern")
+        assert box.word(GuardWord.HEARTBEAT_NS) == stopped_ns
+        seen = len(board.shown)
+        until(lambda: len(board.shown) > seen + 30, "a whole period of green, were there one")
+        assert set(board.shown[seen:]) == {(False, True, True)}
+        lights.finish()
+    assert LIGHTS_S <= 0.05, "a pulse of 80 ms is not missed, and 1 s holds many looks"
+
+
+def test_an_led_driver_that_hangs_does_not_delay_a_trip() -> None:
+    """Its thread hangs; the loop reads, trips and beats on."""
+    box, board = Box(), SlowBoard()
+    board.hang.set()
+    with _lights(box, board) as lights:
+        lights.start()
+        assert board.hanging.wait(30)
+        box.arm()
+        box.press()
+        assert box.word(GuardWord.REASON) == Reason.KILL_BUTTON
+        assert box.word(GuardWord.HEARTBEAT_NS) == box.now_ns
+        board.release.set()
+        lights.finish()
+
+
+def test_a_disk_that_hangs_does_not_delay_a_trip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The page word is there, "stored" is not, and the loop goes on."""
+    hanging, release = threading.Event(), threading.Event()
+
+    def hang(_directory: Path) -> None:
+        hanging.set()
+        release.wait(30)
+
+    monkeypatch.setattr("hardware.latch.store_tripped", hang)
+    keeper = LatchKeeper(tmp_path)
+    box = Box()
+    box.guard._keeper = keeper
+    box.press()
+    assert hanging.wait(30)
+    assert not box.guard.is_open()
+    assert box.word(GuardWord.STORED) != box.word(GuardWord.STATE)
+    assert box.guard.lights == LIGHTS[Stands.TRIPPING]
+    before = box.word(GuardWord.HEARTBEAT_NS)
+    box.read()
+    assert box.word(GuardWord.HEARTBEAT_NS) > before
+    release.set()
+    until(lambda: keeper.stored_trip == box.word(GuardWord.STATE), "stored")
+    keeper.close()
+
+
+def test_the_loop_touches_no_disk_no_journal_and_no_lamp() -> None:
+    """By inspection: what the loop runs imports no IO, and its body calls what may not block only."""
+    pure = {"guard", "kill_switch", "arm_key", "tamper", "lights"}
+    allowed = {"__future__", "collections", "dataclasses", "enum", "typing", "time", "hardware"}
+    (main,) = [module for module in modules("hardware") if module.path.stem == "main"]
+    for module in modules("hardware"):
+        if module.path.stem not in pure:
+            continue
+        for node in ast.walk(module.tree):
+            if isinstance(node, ast.Import):
+                assert {alias.name for alias in node.names} <= allowed, module.path
+            elif isinstance(node, ast.ImportFrom):
+                assert (node.module or "").split(".")[0] in allowed, module.path
+            elif isinstance(node, ast.Call):
+                name = getattr(node.func, "id", getattr(node.func, "attr", ""))
+                assert name not in {"open", "print", "write", "light", "send"}, f"{module.path}:{node.lineno}"
+    (run,) = [n for n in main.tree.body if isinstance(n, ast.FunctionDef) and n.name == "run"]
+    (loop,) = [node for node in ast.walk(run) if isinstance(node, ast.While)]
+    calls = {ast.unparse(node.func) for node in ast.walk(loop) if isinstance(node, ast.Call)}
+    assert calls == {
+        "stop.is_set", "lights.is_alive", "GuardExitError", "board.wait", "time.monotonic_ns", "guard.loop",
+        "board.levels", "core.words",
+    }  # fmt: skip
+    assert LOOP_S == 0.020
+
+
+class OrderedGuard(Guard):
+    """Notes what was done when the heartbeat was written."""
+
+    done: list[str]
+
+    def _read_button(self, edges: list[Edge], levels: Levels, now_ns: int) -> None:  # type: ignore[override]
+        self.done.append(f"button before {self.page[GuardWord.HEARTBEAT_NS]}")
+        super()._read_button(edges, levels, now_ns)
+
+
+def test_the_heartbeat_is_written_after_the_lines_were_read() -> None:
+    """A loop that could not read does not look alive."""
+    box = Box()
+    guard = OrderedGuard(box.page, box.core, box.keeper, ("boot", "board", "card"), (1, 2))
+    guard.done = []
+    box.page[GuardWord.HEARTBEAT_NS] = 0
+    guard.loop((), HEALTHY, 77)
+    assert guard.done == ["button before 0"]
+    assert box.word(GuardWord.HEARTBEAT_NS) == 77
+
+
+DARK = """
+import sys
+from hardware import board_simulated, main
+from hardware.board import BoardError
+def dark(self, green, yellow, red):
+    raise BoardError("no light")
+board_simulated.SimulatedBoard.light = dark
+sys.exit(main.main(sys.argv[1:]))
+"""
+
+
+def test_a_guard_that_cannot_light_ends(tmp_path: Path) -> None:
+    """SAFETY 11: a lamp left lit by a thread that died would go on saying what it said last."""
+    from hardware.config import EXAMPLE
+
+    state, runtime = tmp_path / "state", tmp_path / "run"
+    (state / "latch").mkdir(parents=True)
+    runtime.mkdir(mode=0o700)
+    (state / "guard.toml").write_text(EXAMPLE.read_text())
+    pages.create_pages(runtime)
+    command = [sys.executable, "-c", DARK, "--state", str(state), "--runtime", str(runtime)]
+    found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert found.returncode == 69
+    assert "light" in found.stderr
+
+
+def test_an_armed_record_behind_a_trip_is_removed_again(tmp_path: Path) -> None:
+    """The queue of the disk thread keeps their order: arm, then trip, ends tripped."""
+    keeper = LatchKeeper(tmp_path)
+    keeper.arm(ArmedRecord(4, "boot", "board", "card"))
+    keeper.trip(5)
+    keeper.close()
+    assert (keeper.stored_armed, keeper.stored_trip) == (4, 5)
+    assert list(tmp_path.iterdir()) == []
