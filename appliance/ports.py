@@ -5,7 +5,7 @@ Fakes that tests use ship beside the real implementation and pass the same contr
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from typing import Protocol
 
 from msgspec import Struct
@@ -220,6 +220,10 @@ class Patience(Protocol):
 
     async def durable_within(self, ticket: Ticket, limit_ns: int) -> bool:
         """True once the ticket is durable, False when the limit passes first. Raises StoreError."""
+        ...
+
+    async def together(self, works: Sequence[Awaitable[None]]) -> None:
+        """Does all of them side by side, a bounded number at a time; raises the first error at the end."""
         ...
 
 

@@ -5,7 +5,7 @@ Values are those of a small account in one instrument: prices in cents, quantiti
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from typing import Any
 
 from msgspec.structs import replace
@@ -263,6 +263,11 @@ class FakePatience:
             return False
         await ticket.durable()
         return True
+
+    async def together(self, works: Sequence[Awaitable[None]]) -> None:
+        """One after the other: the order of two cancels is nobody's promise."""
+        for work in works:
+            await work
 
 
 class Core:

@@ -115,8 +115,16 @@ class Desk:
         causes = (order.cause,) if order.cause >= 0 else ()
         await self._cancel(order.id, order.instrument, order.source, causes)
 
-    async def cancel_stray(self, stray: VenueOrder) -> None:
-        """Asks for the end of an order the venue lists and we do not know: it is exposure all the same."""
+    async def cancel_all(self, orders: Sequence[Order], strays: Sequence[VenueOrder] = ()) -> None:
+        """Cancels side by side: in an emergency the last of many must not wait for all before it.
+
+        strays: what the venue lists and we do not know; it is exposure all the same.
+        """
+        await self._patience.together(
+            [*(self.cancel(order) for order in orders), *(self._cancel_stray(stray) for stray in strays)]
+        )
+
+    async def _cancel_stray(self, stray: VenueOrder) -> None:
         self._scribe.note("venue", {"order_id": stray.order_id, "problem": "unknown order, cancelled"})
         await self._cancel(stray.order_id, stray.instrument, SourceId("sweep"), ())
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Sequence
 
 from appliance.ports import Ticket
+
+AT_ONCE = 16  # the connector has 8 connections; the others wait for the log meanwhile
 
 
 class LoopPatience:
@@ -17,3 +20,16 @@ class LoopPatience:
         except TimeoutError:
             return False
         return True
+
+    async def together(self, works: Sequence[Awaitable[None]]) -> None:
+        """At most `AT_ONCE` at a time; the first error is raised once all have ended."""
+        free = asyncio.Semaphore(AT_ONCE)
+
+        async def one(work: Awaitable[None]) -> None:
+            async with free:
+                await work
+
+        ends = await asyncio.gather(*(one(work) for work in works), return_exceptions=True)
+        for end in ends:
+            if isinstance(end, BaseException):
+                raise end

@@ -61,8 +61,8 @@ class ExitDesk(Protocol):
         """Asks for the end of an order."""
         ...
 
-    async def cancel_stray(self, stray: VenueOrder) -> None:
-        """Asks for the end of an order we do not know."""
+    async def cancel_all(self, orders: Sequence[Order], strays: Sequence[VenueOrder] = ()) -> None:
+        """Asks for the end of many, side by side; strays are orders we do not know."""
         ...
 
     async def collect(self) -> object:
@@ -116,14 +116,11 @@ class ExitFlow:
         if self.confirmed or now_ns - self._swept_last_ns < every_ns:
             return
         self._swept_last_ns = now_ns
-        for order in self._desk.orders.live():
-            if order.order_class is OrderClass.INCREASE:
-                await self._desk.cancel(order)
+        live = self._desk.orders.live()
+        await self._desk.cancel_all([order for order in live if order.order_class is OrderClass.INCREASE])
         await self._desk.collect()
         left = [order for order in await self._venue.open_orders() if self._may_increase(order)]
-        for stray in left:
-            if self._desk.orders.get(stray.order_id) is None:
-                await self._desk.cancel_stray(stray)
+        await self._desk.cancel_all((), [o for o in left if self._desk.orders.get(o.order_id) is None])
         await self._desk.collect()
         if not left and now_ns - self._swept_since_ns >= SWEEP_NS:
             self.confirmed = not any(o.order_class is OrderClass.INCREASE for o in self._desk.orders.live())
