@@ -50,10 +50,10 @@ def _round(folder: Path, *, stopped: bool) -> tuple[int, int | None]:
     box = Box(folder, {'speed = "60 d/s"': 'speed = "200 d/s"'})
     with running(box.up(), folder / "up.log"):
         until(lambda: box.mode() == "NORMAL", "NORMAL", 60)
-        until(box.held, "a position", 60)
         note = read_note(box.runtime / "venue.json")
         assert note is not None
         place_entries(note, ENTRIES)
+        until(box.held, "a position", 60)
         core = box.core_pid()
         if stopped:
             os.kill(core, signal.SIGSTOP)
