@@ -1,4 +1,4 @@
-"""Ed25519 verification in plain Python (RFC 8032), for the guard: it may depend on nothing but its pin driver.
+"""Ed25519 verification in plain Python (RFC 8032): the guard may depend on nothing but its pin driver.
 
 Strict, and with libsodium's accept set, so that guard and core never disagree about a signature: the scalar
 is below the group order, key and commitment have their one canonical encoding, neither has small order, and
