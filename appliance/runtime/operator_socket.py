@@ -7,6 +7,7 @@ this is its other end and not an import of it.
 from __future__ import annotations
 
 import socket
+import time
 from pathlib import Path
 
 from appliance.domain.errors import InterlockError, PeerError, PeerMissingError
@@ -15,6 +16,7 @@ from appliance.domain.exit_codes import ExitCode
 SOCKET = "operator.sock"
 TIMEOUT_S = 15.0
 _MAX_ANSWER = 4096
+_AGAIN_S = 0.05
 
 
 class CommandRefusedError(InterlockError):
@@ -49,8 +51,7 @@ def _exchange(runtime: Path, request: str) -> str:
     path = runtime / SOCKET
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as link:
-            link.settimeout(TIMEOUT_S)
-            link.connect(str(path))
+            _connect(link, path)
             link.sendall(request.encode("ascii"))
             answer = link.recv(_MAX_ANSWER).decode("ascii")
     except FileNotFoundError as error:
@@ -59,18 +60,28 @@ def _exchange(runtime: Path, request: str) -> str:
             f"it does not run, or [operator] key in guard.toml is empty (no {path})",
             "interlock status; interlock operator keygen --help",
         ) from error
-    except PermissionError as error:
-        raise PeerMissingError(
-            "the guard does not take commands from this user",
-            f"only from root and from the user it runs as ({path})",
-            "run it with sudo, on the box's console",
-        ) from error
+    except (PermissionError, ConnectionResetError) as error:
+        raise _wrong_user(path) from error
     except OSError as error:
         raise PeerMissingError("the guard did not answer", f"{error} ({path})", "interlock status") from error
     if not answer:
-        raise PeerMissingError(
-            "the guard did not answer",
-            f"it hung up: it answers root and the user it runs as ({path})",
-            "run it with sudo, on the box's console",
-        )
+        raise _wrong_user(path)
     return answer
+
+
+def _connect(link: socket.socket, path: Path) -> None:
+    """Waits while the guard has others to serve: with a full queue a connect with a timeout fails at once."""
+    link.settimeout(TIMEOUT_S)
+    deadline = time.monotonic() + TIMEOUT_S
+    while True:
+        try:
+            return link.connect(str(path))
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(_AGAIN_S)
+
+
+def _wrong_user(path: Path) -> PeerMissingError:
+    why = f"it hung up or is not reachable: it answers root and the user it runs as ({path})"
+    return PeerMissingError("the guard did not answer", why, "run it with sudo, on the box's console")
