@@ -212,9 +212,9 @@ def run(config: GuardConfig, state: Path, runtime: Path, stop: threading.Event) 
             guard.loop(edges, levels, now_ns)
     finally:
         notifier.send("STOPPING=1")
+        lights.finish()
         if operator is not None:
             operator.finish()
-        lights.finish()
         keeper.close()
         board.close()
         os.close(lock)

@@ -60,7 +60,7 @@ def _exchange(runtime: Path, request: str) -> str:
             f"it does not run, or [operator] key in guard.toml is empty (no {path})",
             "interlock status; interlock operator keygen --help",
         ) from error
-    except (PermissionError, ConnectionResetError) as error:
+    except (PermissionError, ConnectionResetError, BrokenPipeError) as error:
         raise _wrong_user(path) from error
     except OSError as error:
         raise PeerMissingError("the guard did not answer", f"{error} ({path})", "interlock status") from error

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import json
 import os
 from pathlib import Path
 
 import pytest
+from nacl.bindings import crypto_scalarmult_ed25519_base_noclamp
 from nacl.signing import SigningKey
 
 from appliance.audit.notes import ed25519_verifies
@@ -105,6 +107,25 @@ def test_keys_and_commitments_of_small_order_are_refused(encoded: str) -> None:
         for public in (point, PUBLIC):
             assert not verifies(public, MESSAGE, forged)
             assert not ed25519_verifies(public, MESSAGE, forged)
+
+
+def test_a_forgery_under_the_neutral_key_is_refused() -> None:
+    """R = S·B solves the equation for every message, if the key is the neutral element."""
+    scalar = (5).to_bytes(32, "little")
+    forged = crypto_scalarmult_ed25519_base_noclamp(scalar) + scalar
+    assert not verifies(bytes.fromhex(SMALL_ORDER[0]), MESSAGE, forged)
+
+
+def test_a_commitment_to_nothing_is_refused() -> None:
+    """With R the neutral element, S = h·a solves the equation: the key's owner could, libsodium says no."""
+    neutral = bytes.fromhex(SMALL_ORDER[0])
+    secret = bytearray(hashlib.sha512(bytes(range(32))).digest()[:32])
+    secret[0], secret[31] = secret[0] & 248, secret[31] & 63 | 64
+    digest = int.from_bytes(hashlib.sha512(neutral + PUBLIC + MESSAGE).digest(), "little")
+    scalar = digest * int.from_bytes(secret, "little") % L
+    signature = neutral + scalar.to_bytes(32, "little")
+    assert not verifies(PUBLIC, MESSAGE, signature)
+    assert not ed25519_verifies(PUBLIC, MESSAGE, signature)
 
 
 @pytest.mark.parametrize("y", [P, P + 1, P + 3, 2**255 - 1])

@@ -87,6 +87,14 @@ def test_an_edge_of_unknown_direction_opens() -> None:
     assert made.read(Level.CLOSED, [_edge(Level.UNKNOWN, 0)], T0 + FILTER_NS, shut=True).opened_ns == T0
 
 
+def test_a_lost_closing_does_not_shorten_an_opening() -> None:
+    """Two openings in a row: the first one's start stays."""
+    made = GlitchFilter(FILTER_NS)
+    made.read(Level.OPEN, [OPENED], T0 + 10, shut=True)
+    made.read(Level.OPEN, [_edge(Level.UNKNOWN, 1_000_000)], T0 + 1_000_010, shut=True)
+    assert made.due_ns() == T0 + FILTER_NS
+
+
 def test_bounce_restarts_the_filter() -> None:
     """The cost counts from the last bounce."""
     made = GlitchFilter(FILTER_NS)

@@ -146,6 +146,12 @@ def test_a_trip_while_the_record_is_stored_wins(reason: Reason, fate: str) -> No
     box.read()
     assert not box.guard.is_open()
     assert box.guard.inbox.fate("n") == fate
+    box.press()
+    box.permit()
+    box.send("later")
+    box.keeper.finish()
+    box.read()
+    assert box.guard.inbox.fate("later") == "ARMED", "the way is free for the next one"
 
 
 @pytest.mark.parametrize(("late_ns", "fate"), [(TAKEN_WITHIN_NS, "STEP"), (TAKEN_WITHIN_NS + MS, "EXPIRED")])
@@ -246,8 +252,10 @@ def test_nobody_arms_while_a_press_may_be_beginning() -> None:
     box.permit()
     box.guard.inbox.put(box.command())
     held = HEALTHY._replace(button=Level.OPEN)
+    box.keeper.jobs.clear()
     box.read(held, (Edge("button", Level.OPEN, box.now_ns + MS),), after_ms=2)
     assert box.guard.inbox.fate("n") == ""
+    assert box.keeper.jobs == [], "nothing is being stored"
     assert box.word(GuardWord.LEVELS) & 1, "the page shows the line as it is"
     box.read(held, after_ms=1)
     assert box.guard.inbox.fate("n") == "PRESSED"
