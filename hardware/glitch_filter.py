@@ -53,7 +53,8 @@ class GlitchFilter:
         """
         if not self.filter_ns or not shut:
             self.opening_ns = 0
-            return Seen(level, next((edge.at_ns for edge in edges if edge.level is not Level.CLOSED), 0))
+            opened = (max(1, edge.at_ns) for edge in edges if edge.level is not Level.CLOSED)
+            return Seen(level, next(opened, 0))
         counted_ns = self._edges(edges) or self._level(level, now_ns)
         if counted_ns:
             self.opening_ns = 0
@@ -63,7 +64,8 @@ class GlitchFilter:
     def _edges(self, edges: Sequence[Edge]) -> int:
         for edge in edges:
             if edge.level is not Level.CLOSED:
-                self.opening_ns = min(self.opening_ns or edge.at_ns, edge.at_ns)
+                at_ns = max(1, edge.at_ns)  # whatever a driver says of the time, it opened
+                self.opening_ns = min(self.opening_ns or at_ns, at_ns)
             elif self.opening_ns:
                 if edge.at_ns - self.opening_ns >= self.filter_ns:
                     return self.opening_ns

@@ -22,7 +22,7 @@ from appliance.storage.durable import create_file
 from appliance.storage.keys import read_signing_key
 
 _CHALLENGE = re.compile(
-    r"interlock-operator/1 purpose=(\S{1,32}) card=(\S{1,128}) boot=([0-9a-f]{32})"
+    r"interlock-operator/1 purpose=([!-~]{1,32}) card=([!-~]{1,128}) boot=([0-9a-f]{32})"
     r" generation=([0-9]{1,20}) epoch=([0-9]{1,20}) nonce=[0-9a-f]{64}"
 )
 _SIGNATURE = re.compile("[0-9a-f]{128}")

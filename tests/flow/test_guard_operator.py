@@ -151,8 +151,9 @@ def test_the_command_line_makes_a_key_and_arms_with_it(tmp_path: Path) -> None:
     assert "its mode is 0644, not 0600" in _interlock(box, "sign", "--key", str(key), signed_line()).stderr
     missing = _interlock(box, "sign", "--key", str(tmp_path / "none"), signed_line())
     assert (missing.returncode, "interlock operator keygen" in missing.stderr) == (78, True)
-    nonsense = _interlock(box, "sign", "--key", str(key), "transfer everything")
-    assert (nonsense.returncode, nonsense.stdout) == (2, "")
+    for text in ("transfer everything", signed_line().replace("arm-step", "disarm"), f"{signed_line()}\n"):
+        nonsense = _interlock(box, "sign", "--key", str(key), text)
+        assert (nonsense.returncode, nonsense.stdout) == (2, "")
 
 
 def signed_line() -> str:
@@ -209,7 +210,9 @@ def test_what_lgpio_leaves_behind_it_leaves_in_the_runtime_directory(tmp_path: P
         "SET_PULL_NONE = BOTH_EDGES = RISING_EDGE = FALLING_EDGE = 0\n"
         "def gpiochip_open(chip): raise OSError('no chip')\n"
     )
-    with running(box.arguments, tmp_path / "guard.log", {"PYTHONPATH": str(tmp_path / "site")}) as child:
+    before = os.environ.get("PYTHONPATH", "")
+    path_first = {"PYTHONPATH": os.pathsep.join(filter(None, [str(tmp_path / "site"), before]))}
+    with running(box.arguments, tmp_path / "guard.log", path_first) as child:
         assert child.wait() == 69
         assert "pin factory lgpio cannot be opened" in child.output()
     assert (box.runtime / ".lgd-nfy0").is_fifo()

@@ -21,6 +21,13 @@ def _edge(level: Level, after_ns: int) -> Edge:
 OPENED, CLOSED = _edge(Level.OPEN, 0), Level.CLOSED
 
 
+@pytest.mark.parametrize("filter_ns", [0, FILTER_NS])
+def test_an_edge_without_a_time_still_opened(filter_ns: int) -> None:
+    """No number a driver gives makes an opening disappear."""
+    made = GlitchFilter(filter_ns)
+    assert made.read(Level.OPEN, [Edge("button", Level.OPEN, 0)], T0, shut=True).opened_ns == 1
+
+
 def test_switched_off_everything_passes() -> None:
     """With 0 the first edge trips, as if there were no filter."""
     off = GlitchFilter(0)
