@@ -61,7 +61,9 @@ class GuardStatus(Struct, frozen=True, kw_only=True):
     last: reason of the latest trip.  later: reasons that came after the first.  stored: epoch whose trip is
     durable.  liquidate: epoch in which the button read open for 20 ms.  arm_presses, arm_outcome: count and
     result of arm presses.  lamps: pattern names green, yellow, red.  trip_ns: CLOCK_MONOTONIC;
-    trip_utc_ns: for people.
+    trip_utc_ns: for people.  arm_source: KEY or OPERATOR.  arm_operator: fingerprint of the operator key
+    behind a signed command, 16 hex digits, empty for the arm key.  refused, refusal: signed commands the
+    guard refused since it started, and why the last one.
     """
 
     page: PageReading
@@ -78,6 +80,10 @@ class GuardStatus(Struct, frozen=True, kw_only=True):
     lamps: tuple[str, str, str]
     trip_ns: int
     trip_utc_ns: int
+    arm_source: str = "NONE"
+    arm_operator: str = ""
+    refused: int = 0
+    refusal: str = "NONE"
 
 
 class GuardLink(InterlockPage, Protocol):

@@ -36,7 +36,10 @@ class Levels(NamedTuple):
 
 
 class Edge(NamedTuple):
-    """A contact changed. at_ns: CLOCK_MONOTONIC, the kernel's time of the event where the driver has it."""
+    """A contact changed. at_ns: CLOCK_MONOTONIC, the kernel's time of the event where the driver has it.
+
+    level UNKNOWN: the driver lost an edge or its direction; it counts as an opening.
+    """
 
     line: str
     level: Level
@@ -56,7 +59,14 @@ class Pins:
 
 
 class BoardError(Exception):
-    """The named driver cannot be opened or stopped working. The guard does not look for another one."""
+    """The named driver cannot be opened or stopped working. The guard does not look for another one.
+
+    do: what mends it, for the person who reads the sentence.
+    """
+
+    def __init__(self, sentence: str, do: str = "interlock doctor") -> None:
+        super().__init__(sentence)
+        self.do = do
 
 
 class Board(Protocol):
@@ -70,6 +80,11 @@ class Board(Protocol):
     @property
     def name(self) -> str:
         """Driver, for people."""
+        ...
+
+    @property
+    def kernel_times(self) -> bool:
+        """Whether `Edge.at_ns` says when the contact moved, and not when somebody got round to looking."""
         ...
 
     def wait(self, timeout_s: float) -> list[Edge]:

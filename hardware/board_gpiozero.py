@@ -3,11 +3,22 @@
 gpiozero falls back silently to another driver when its first choice fails (STYLE 5); here the factory is
 constructed by name and anything but success is a BoardError. gpiozero fires no callback for the level at
 start, so levels are read. Pull-ups are on: an unplugged wire reads open.
+
+| pin factory | boards and kernels               | time of an edge       | direction of an edge  |
+|-------------|----------------------------------|-----------------------|-----------------------|
+| lgpio       | all                              | the kernel's          | as the kernel read it |
+| rpigpio     | to the Pi 4, below Linux 6.6     | when its callback ran | the level just then   |
+| native      | to the Pi 4, below Linux 6.6     | when its thread ran   | the level just then   |
+
+A direction is a level read after the interrupt (the kernel's too, when it watches both directions): an
+opening of microseconds looks like a second closing. A second edge of one direction is reported as UNKNOWN.
 """
 
 from __future__ import annotations
 
 import os
+import platform
+import re
 import select
 import time
 from collections import deque
@@ -27,13 +38,37 @@ FACTORIES: dict[str, tuple[str, str]] = {
 }
 """Name in the configuration → gpiozero's module and class. `mock` is for tests and counts as simulated."""
 
+SYSFS_FACTORIES = {"rpigpio": "RPi.GPIO", "native": "gpiozero's native driver"}
+SYSFS_ENDS = (6, 6)
+"""From this kernel on, lines have other numbers in sysfs, and a driver that waits for edges there cannot
+(raspberrypi/linux 6037, gpiozero 1136)."""
+MONOTONIC_SINCE = (5, 7)
+"""Before this kernel the times of edges were those of the wall clock."""
+_PI_5 = re.compile(r"Raspberry Pi (Compute Module )?5(00)?\b")
+_MODELS = ("/sys/firmware/devicetree/base/model", "/proc/device-tree/model")
+_SERIALS = ("/sys/firmware/devicetree/base/serial-number", "/proc/device-tree/serial-number")
+
 PinFactory = Any  # gpiozero ships no types; this module is the only one that touches it
+
+
+def refusal(name: str, kernel: str, model: str) -> str:
+    """Why the named factory cannot work here; empty if it may. kernel: `uname -r`; model: device tree's."""
+    driver = SYSFS_FACTORIES.get(name)
+    if driver is None:
+        return ""
+    if _PI_5.match(model):
+        return f"pin factory {name}: {driver} does not know the {model}"
+    if _version(kernel) >= SYSFS_ENDS:
+        return f"pin factory {name}: {driver} gets no edges from Linux 6.6 on, and this is {kernel}"
+    return ""
 
 
 def open_factory(name: str) -> PinFactory:
     """Constructs exactly the named pin factory. Raises BoardError with gpiozero's own reason."""
     if name not in FACTORIES:
         raise BoardError(f"pin factory {name!r} is not one of {', '.join(FACTORIES)}")
+    if why := refusal(name, platform.release(), _first(_MODELS)):
+        raise BoardError(why, 'set pin_factory = "lgpio" in guard.toml')
     module, attribute = FACTORIES[name]
     try:
         return getattr(import_module(module), attribute)()
@@ -47,9 +82,12 @@ class GpiozeroBoard:
     def __init__(self, factory_name: str, pins: Pins, factory: PinFactory | None = None) -> None:
         self.name = f"gpiozero/{factory_name}"
         self.kind = BoardKind.SIMULATED if factory_name == "mock" else BoardKind.GPIOZERO
+        self.kernel_times = factory_name == "lgpio" and _version(platform.release()) >= MONOTONIC_SINCE
         self._factory = factory if factory is not None else open_factory(factory_name)
         self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._edges: deque[Edge] = deque(maxlen=1024)
+        self._last: dict[str, Level] = {}  # direction of each line's last edge; owned by the driver's thread
+        self._last_ns = 0
         try:
             self._inputs = {line: self._input(number) for line, number in _inputs(pins)}
             self._outputs = [self._output(number) for number in (pins.green, pins.yellow, pins.red)]
@@ -58,6 +96,7 @@ class GpiozeroBoard:
             for line, pin in self._inputs.items():
                 pin.edges = "both"
                 pin.when_changed = self._callbacks[line]
+                self._last.setdefault(line, self._read(pin))
         except Exception as error:  # as above
             self.close()
             raise BoardError(f"{self.name}: {type(error).__name__}: {error}") from error
@@ -86,12 +125,7 @@ class GpiozeroBoard:
 
     def serial(self) -> str:
         """The board's serial number as the firmware gives it."""
-        for source in ("/sys/firmware/devicetree/base/serial-number", "/proc/device-tree/serial-number"):
-            try:
-                return Path(source).read_text("ascii").strip("\0\n ") or "unknown"
-            except OSError:
-                continue
-        return "unknown"
+        return _first(_SERIALS) or "unknown"
 
     def close(self) -> None:
         """Releases the pins and the driver."""
@@ -111,9 +145,14 @@ class GpiozeroBoard:
         return pin
 
     def _notifier(self, line: str) -> Callable[[float, bool], None]:
-        def changed(_ticks: float, state: bool) -> None:
-            """Called by the driver's thread. `_ticks` has the driver's own clock, so time is taken here."""
-            self._edges.append(Edge(line, Level.OPEN if state else Level.CLOSED, time.monotonic_ns()))
+        def changed(ticks: float, state: bool) -> None:
+            """Called by the driver's thread, with CLOCK_MONOTONIC in seconds: the kernel's, or its own."""
+            level, now_ns = Level.OPEN if state else Level.CLOSED, time.monotonic_ns()
+            at_ns = min(round(ticks * 1e9), now_ns) if self.kernel_times else now_ns
+            at_ns = self._last_ns = max(at_ns, self._last_ns)
+            again = self._last.get(line) is level
+            self._last[line] = level
+            self._edges.append(Edge(line, Level.UNKNOWN if again else level, at_ns))
             os.eventfd_write(self._wake, 1)
 
         return changed
@@ -128,3 +167,19 @@ class GpiozeroBoard:
 
 def _inputs(pins: Pins) -> tuple[tuple[str, int], ...]:
     return (("button", pins.button), ("key", pins.key), ("tamper", pins.tamper))
+
+
+def _version(release: str) -> tuple[int, int]:
+    """(6, 6) of `6.6.20+rpt-rpi-v8`; (0, 0) for what cannot be read: then the driver itself decides."""
+    found = re.match(r"(\d+)\.(\d+)", release)
+    return (int(found[1]), int(found[2])) if found else (0, 0)
+
+
+def _first(sources: tuple[str, ...]) -> str:
+    """Text of the first of these files that can be read; empty if none can."""
+    for source in sources:
+        try:
+            return Path(source).read_text("ascii").strip("\0\n ")
+        except OSError:
+            continue
+    return ""

@@ -44,6 +44,7 @@ class SimulatedBoard:
 
     kind = BoardKind.SIMULATED
     name = "simulated"
+    kernel_times = True  # the time at which a command is read stands for it
 
     def __init__(self, runtime: Path, serial: str = "simulated") -> None:
         self._levels = {"button": Level.CLOSED, "key": Level.OPEN, "tamper": Level.CLOSED}

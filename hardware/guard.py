@@ -9,22 +9,26 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from hardware.arm_key import ArmKey
 from hardware.board import Edge, Level, Levels
-from hardware.kill_switch import KillSwitch
+from hardware.glitch_filter import GlitchFilter
+from hardware.kill_switch import KillSwitch, SwitchState
 from hardware.latch import ArmedRecord
 from hardware.lights import LIGHTS, Pattern, Stands
+from hardware.operator_command import Moment, OperatorInbox
 from hardware.pages import (
     CORE_LAYOUT,
     WORD_MASK,
     ArmOutcome,
+    ArmSource,
     CoreWord,
     GuardWord,
     LevelBit,
     Mode,
     Reason,
+    Refusal,
     is_current,
 )
 from hardware.tamper import Tamper
@@ -32,6 +36,17 @@ from hardware.tamper import Tamper
 CORE_LOST_NS = 800_000_000  # shown within 1 s of the core's last heartbeat, one loop and one blink included
 TRIP_REASONS = frozenset(Reason) - {Reason.NONE, Reason.NOT_ARMED}
 EMERGENCY_REASONS = frozenset({Reason.KILL_BUTTON, Reason.DRAWDOWN, Reason.DAILY_LOSS})
+
+
+PRESS_APART_NS = 1_000_000_000  # the core polls every few milliseconds: it sees each arm press by itself
+
+
+class ArmPress(NamedTuple):
+    """One wish for one step, by the key or by a verified command; both are the same from here on."""
+
+    source: ArmSource
+    operator: int = 0  # fingerprint of the operator key
+    nonce: str = ""
 
 
 class Keeper(Protocol):
@@ -65,6 +80,7 @@ class Guard:
         boot: tuple[int, int],
         *,
         tamper_reaction: str = "paused",
+        glitch_filter_ns: int = 0,
     ) -> None:
         self.page = page
         self.core = core
@@ -74,9 +90,14 @@ class Guard:
         self._boot = boot
         self._tamper_reaction = tamper_reaction
         self._button = KillSwitch()
+        self._filter = GlitchFilter(glitch_filter_ns)
         self._key = ArmKey()
         self._tamper = Tamper()
+        self.inbox = OperatorInbox()
+        self._button_presses = 0
         self._arming = 0  # epoch whose armed record is being stored
+        self._storing = ArmPress(ArmSource.NONE)  # the press that wants it
+        self._press_ns = 0  # when the last arm press was counted
 
     def start(self, verdict: Reason, now_ns: int) -> None:
         """Shuts the gate for this start: one epoch further, reason as `latch.judge` found it."""
@@ -90,22 +111,40 @@ class Guard:
         page[GuardWord.PROVEN] = 0
         page[GuardWord.LIQUIDATE] = 0
         page[GuardWord.STORED] = 0
+        for word in (GuardWord.ARM_OUTCOME, GuardWord.ARM_SOURCE, GuardWord.ARM_OPERATOR,
+                     GuardWord.REFUSED, GuardWord.REFUSAL, GuardWord.GLITCHES):  # fmt: skip
+            page[word] = 0
         if verdict in (Reason.NEVER_ARMED, Reason.FOREIGN_CARD):
             self._keeper.trip(page[GuardWord.STATE])
 
     def loop(self, edges: Sequence[Edge], levels: Levels, now_ns: int) -> None:
-        """One pass: edges since the last one, levels now. Writes the heartbeat last."""
+        """One pass: edges since the last one, levels read before `now_ns`. Writes the heartbeat last."""
         self._read_button(edges, levels, now_ns)
         if Level.UNKNOWN in levels:
             self._key.restart()
             if self._arming:  # also where that reason stands already: the record on its way must not arm
                 self.trip(Reason.GUARD_LOST, now_ns)
             self.trip_once(Reason.GUARD_LOST, now_ns)
+            self.page[GuardWord.PROVEN] = 0  # a line that cannot be read is proven no more
         self._read_tamper(edges, levels, now_ns)
         self._adopt_core_trip(now_ns)
-        self._collect_stored()
-        self._read_key(levels, now_ns)
+        self._note_stored()
+        if not self._filter.opening_ns:  # a press may be beginning: whoever arms waits for the filter
+            self._collect_stored(now_ns)
+            self._read_key(levels, now_ns)
+            self._read_operator(now_ns)
         self._publish(levels, now_ns)
+
+    def wait_s(self, longest_s: float, now_ns: int) -> float:
+        """How long the loop may sleep: until an opening that is still a possible glitch counts."""
+        due_ns = self._filter.due_ns()
+        return min(longest_s, max(0, due_ns - now_ns) / 1e9) if due_ns else longest_s
+
+    def moment(self) -> Moment:
+        """What a challenge is bound to; for the operator's thread. Presses are read first: a trip between
+        the two reads moves the epoch before the count, and either difference voids the challenge."""
+        presses = self._button_presses
+        return Moment(self.page[GuardWord.STATE], presses)
 
     def trip(self, reason: Reason, at_ns: int) -> None:
         """Shuts the gate. The first reason stays; a later one is a bit in LATER. The epoch moves every time,
@@ -122,7 +161,10 @@ class Guard:
         page[GuardWord.STATE] = page[GuardWord.STATE] + 1
         if standing in (Reason.NONE, Reason.NOT_ARMED):
             page[GuardWord.TRIP_UTC_NS] = time.time_ns()
-        self._arming = 0
+        if self._arming:
+            self._arming = 0
+            pressed = reason is Reason.KILL_BUTTON
+            self.inbox.settle(self._storing.nonce, (Refusal.PRESSED if pressed else Refusal.OTHER_EPOCH).name)
         self._keeper.trip(page[GuardWord.STATE])
 
     def trip_once(self, reason: Reason, at_ns: int) -> None:
@@ -137,10 +179,14 @@ class Guard:
         return page[GuardWord.ARMED] == state and page[GuardWord.COMPLEMENT] == state ^ WORD_MASK
 
     def _read_button(self, edges: Sequence[Edge], levels: Levels, now_ns: int) -> None:
-        opened = [edge.at_ns for edge in edges if edge.line == "button" and edge.level is not Level.CLOSED]
-        outcome = self._button.read(levels.button, bool(opened), now_ns)
+        shut = self._button.state is SwitchState.CLOSED
+        own = [edge for edge in edges if edge.line == "button"]
+        seen = self._filter.read(levels.button, own, now_ns, shut=shut)
+        self.page[GuardWord.GLITCHES] = self._filter.glitches
+        outcome = self._button.read(seen.level, bool(seen.opened_ns), now_ns)
         if outcome.trip:
-            self.trip(Reason.KILL_BUTTON, opened[0] if opened else now_ns)
+            self.trip(Reason.KILL_BUTTON, seen.opened_ns or now_ns)
+            self._button_presses += 1
             self._key.restart()
         if outcome.liquidate:
             self.page[GuardWord.LIQUIDATE] = self.page[GuardWord.STATE]
@@ -164,26 +210,49 @@ class Guard:
         self.page[GuardWord.ADOPTED] = request
 
     def _read_key(self, levels: Levels, now_ns: int) -> None:
-        if not self._key.read(levels.key, now_ns):
+        if self._key.read(levels.key, now_ns):
+            self._arm_press(ArmPress(ArmSource.KEY), now_ns)
+
+    def _read_operator(self, now_ns: int) -> None:
+        """A verified command is judged once more here: the button may have been pressed since."""
+        if now_ns - self._press_ns < PRESS_APART_NS:
             return
+        command = self.inbox.take()
+        if command is None:
+            return
+        refusal = command.refusal(self.moment(), now_ns)
+        if refusal is not Refusal.NONE:
+            self.inbox.settle(command.nonce, refusal.name)
+        elif self._arming:
+            self.inbox.settle(command.nonce, Refusal.BUSY.name)
+        else:
+            self._arm_press(ArmPress(ArmSource.OPERATOR, command.operator, command.nonce), now_ns)
+
+    def _arm_press(self, press: ArmPress, now_ns: int) -> None:
+        """One arm press, whoever made it: at most one step, never without the proof test (SAFETY 6)."""
         page, core = self.page, self._core_page()
         state = page[GuardWord.STATE]
         permitted = core is not None and core[CoreWord.PERMIT] == state and not _is_lost(core, now_ns)
+        if self._arming:
+            return  # the press before is still being stored; this one adds nothing to it
         if page[GuardWord.PROVEN] != state:
-            self._press_done(ArmOutcome.NO_PROOF)
+            self._press_done(press, ArmOutcome.NO_PROOF, now_ns)
         elif not permitted:
-            self._press_done(ArmOutcome.STEP)
+            self._press_done(press, ArmOutcome.STEP, now_ns)
         elif page[GuardWord.DISK_FAILED]:
-            self._press_done(ArmOutcome.NOT_STORED)
+            self._press_done(press, ArmOutcome.NOT_STORED, now_ns)
         else:
-            self._arming = state
+            self._arming, self._storing = state, press
             self._keeper.arm(ArmedRecord(state, self._boot_text, self._board, self._card))
 
-    def _collect_stored(self) -> None:
+    def _note_stored(self) -> None:
         page, keeper = self.page, self._keeper
         page[GuardWord.STORED] = keeper.stored_trip
         if keeper.broken:
             page[GuardWord.DISK_FAILED] = 1
+
+    def _collect_stored(self, now_ns: int) -> None:
+        page, keeper = self.page, self._keeper
         if not self._arming:
             return
         if keeper.stored_armed == self._arming == page[GuardWord.STATE]:
@@ -192,14 +261,20 @@ class Guard:
             page[GuardWord.COMPLEMENT] = self._arming ^ WORD_MASK
             page[GuardWord.ARMED] = self._arming
             self._arming = 0
-            self._press_done(ArmOutcome.ARMED)
+            self._press_done(self._storing, ArmOutcome.ARMED, now_ns)
         elif keeper.broken:
             self._arming = 0
-            self._press_done(ArmOutcome.NOT_STORED)
+            self._press_done(self._storing, ArmOutcome.NOT_STORED, now_ns)
 
-    def _press_done(self, outcome: ArmOutcome) -> None:
-        self.page[GuardWord.ARM_OUTCOME] = outcome
-        self.page[GuardWord.ARM_PRESSES] = self.page[GuardWord.ARM_PRESSES] + 1
+    def _press_done(self, press: ArmPress, outcome: ArmOutcome, now_ns: int) -> None:
+        """The count comes last: whoever sees it move finds the words about that press."""
+        page = self.page
+        page[GuardWord.ARM_SOURCE] = press.source
+        page[GuardWord.ARM_OPERATOR] = press.operator
+        page[GuardWord.ARM_OUTCOME] = outcome
+        page[GuardWord.ARM_PRESSES] = page[GuardWord.ARM_PRESSES] + 1
+        self._press_ns = now_ns
+        self.inbox.settle(press.nonce, outcome.name)
 
     def _core_page(self) -> memoryview[int] | None:
         core = self.core

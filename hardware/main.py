@@ -3,8 +3,8 @@
     interlock guard --state DIR --runtime DIR
 
 Threads: the loop (SCHED_FIFO, reads lines, writes the page, nothing else), the lights (LEDs, watchdog
-pings, messages: whatever may be slow), the latch (disk). Exit codes as the core's: 75 second instance,
-77 permission, 78 configuration, 69 board, 130 interrupted.
+pings, messages: whatever may be slow), the latch (disk), the operator's socket where guard.toml names a key.
+Exit codes as the core's: 75 second instance, 77 permission, 78 configuration, 69 board, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ from hardware.guard import Guard, fault_lights
 from hardware.latch import LatchKeeper, card_id, judge, read_record
 from hardware.lights import Pattern, is_lit
 from hardware.notify import Notifier
+from hardware.operator_command import Box, OperatorDesk, fingerprint
+from hardware.operator_socket import OperatorSocket, remove_socket
 from hardware.pages import CORE_PAGE, GUARD_LAYOUT, GUARD_PAGE, GuardFlag, GuardWord
 
 LOOP_S = 0.020
@@ -89,9 +91,47 @@ class Lights(threading.Thread):
 def _open_board(config: GuardConfig, runtime: Path) -> Board:
     if config.driver == "simulated":
         return SimulatedBoard(runtime)
+    os.chdir(runtime)  # lgpio makes a FIFO in the current directory when imported, and fails where it cannot
     from hardware.board_gpiozero import GpiozeroBoard  # heavy, and absent on a machine without gpiozero
 
-    return GpiozeroBoard(config.pin_factory, config.pins)
+    board = GpiozeroBoard(config.pin_factory, config.pins)
+    if config.glitch_filter_ns and not board.kernel_times:
+        board.close()
+        raise GuardExitError(
+            EXIT_CONFIG,
+            f"cannot use board.glitch_filter. {board.name} says when it noticed an edge, not when the contact"
+            " moved: under load a press could pass for a glitch."
+            ' DO: set glitch_filter = "0 ms" in guard.toml, or pin_factory = "lgpio"',
+        )
+    return board
+
+
+def _take_commands(
+    config: GuardConfig, runtime: Path, guard: Guard, identity: tuple[str, str, str]
+) -> OperatorSocket | None:
+    """Starts taking signed operator commands, if guard.toml names a key. No trouble here stops the guard."""
+    try:
+        if not config.operator_key:
+            remove_socket(runtime)
+            return None
+        box = Box(identity[2], identity[0], guard.page[GuardWord.GENERATION])
+        desk = OperatorDesk(config.operator_key, box, guard.moment, os.urandom)
+        made = OperatorSocket(runtime, desk, guard.inbox, guard.page, realtime.leave_realtime)
+    except OSError as error:
+        _say(f"no operator commands: {error}; the kill button works")
+        return None
+    made.start()
+    return made
+
+
+def _status(config: GuardConfig, board: Board) -> str:
+    parts = [f"reading the lines of {board.name}"]
+    if config.glitch_filter_ns:
+        cost = f"{config.glitch_filter_ns / 1e6:g} ms"
+        parts.append(f"glitch filter {cost}: a press shuts the gate {cost} later")
+    if config.operator_key:
+        parts.append(f"operator key {fingerprint(config.operator_key):016x}")
+    return "; ".join(parts)
 
 
 def _lock_instance(runtime: Path) -> int:
@@ -140,7 +180,15 @@ def run(config: GuardConfig, state: Path, runtime: Path, stop: threading.Event) 
     identity = (boot_text, board.serial(), card_id(state))
     keeper = LatchKeeper(state / "latch", before=realtime.leave_realtime)
     pages.start_page(page.words, GUARD_LAYOUT, boot)
-    guard = Guard(page.words, None, keeper, identity, boot, tamper_reaction=config.tamper_reaction)
+    guard = Guard(
+        page.words,
+        None,
+        keeper,
+        identity,
+        boot,
+        tamper_reaction=config.tamper_reaction,
+        glitch_filter_ns=config.glitch_filter_ns,
+    )
     core = _Core(runtime / CORE_PAGE)
     guard.start(judge(read_record(state / "latch"), identity[1], identity[2]), time.monotonic_ns())
     page.words[GuardWord.BOARD] = board.kind
@@ -148,23 +196,28 @@ def run(config: GuardConfig, state: Path, runtime: Path, stop: threading.Event) 
     notifier = Notifier()
     lights = Lights(board, guard, notifier)
     lights.start()
+    operator = _take_commands(config, runtime, guard, identity)
     page.words[GuardWord.FLAGS] = _prepare(config.realtime_priority)
     guard.loop([], board.levels(), time.monotonic_ns())
-    notifier.send(f"READY=1\nSTATUS=reading the lines of {board.name}")
+    status = _status(config, board)
+    notifier.send(f"READY=1\nSTATUS={status}")
+    if ";" in status:
+        _say(status)
     try:
         while not stop.is_set():
             if not lights.is_alive():
                 raise GuardExitError(EXIT_BOARD, "the lights cannot be driven. DO: interlock doctor")
-            edges = board.wait(LOOP_S)
+            edges = board.wait(guard.wait_s(LOOP_S, time.monotonic_ns()))
+            levels = board.levels()
             now_ns = time.monotonic_ns()
-            if edges:
-                guard.loop(edges, board.levels(), now_ns)
-                continue
-            guard.core = core.words(now_ns)
-            guard.loop((), board.levels(), now_ns)
+            if not edges:
+                guard.core = core.words(now_ns)
+            guard.loop(edges, levels, now_ns)
     finally:
         notifier.send("STOPPING=1")
         lights.finish()
+        if operator is not None:
+            operator.finish()
         keeper.close()
         board.close()
         os.close(lock)
@@ -184,10 +237,11 @@ def _prepare(priority: int) -> int:
     return flags
 
 
-def show_fault(config: GuardConfig) -> None:
+def show_fault(config: GuardConfig, runtime: Path) -> None:
     """Leaves the fault lights on behind a guard that ended (`ExecStopPost=`, SAFETY 11)."""
     if config.driver == "simulated":
         return
+    os.chdir(runtime)  # as above
     from hardware.board_gpiozero import GpiozeroBoard
 
     board = GpiozeroBoard(config.pin_factory, config.pins)
@@ -207,6 +261,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--runtime", type=Path, required=True, help="holds the pages")
     parser.add_argument("--fault-lights", action="store_true", help="only show that no guard runs")
     options = parser.parse_args(arguments)
+    options.state, options.runtime = options.state.absolute(), options.runtime.absolute()
     stop = threading.Event()
 
     def finish(_signal: int, _frame: FrameType | None) -> None:
@@ -218,14 +273,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         config = load(options.state / "guard.toml")
         if options.fault_lights:
-            show_fault(config)
+            show_fault(config, options.runtime)
         else:
             run(config, options.state, options.runtime, stop)
     except GuardConfigError as error:
         _say(f"cannot use the configuration. {error}. DO: interlock doctor")
         return EXIT_CONFIG
     except BoardError as error:
-        _say(f"cannot open the board. {error}. DO: interlock doctor")
+        _say(f"cannot open the board. {error}. DO: {error.do}")
         return EXIT_BOARD
     except GuardExitError as error:
         _say(str(error))

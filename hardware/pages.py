@@ -21,8 +21,8 @@ GUARD_PAGE = "guard.page"
 CORE_PAGE = "core.page"
 WORD_MASK = (1 << 64) - 1
 
-GUARD_LAYOUT = int.from_bytes(b"ILKGRD01", "big")
-CORE_LAYOUT = int.from_bytes(b"ILKCOR01", "big")
+GUARD_LAYOUT = int.from_bytes(b"ILKGRD02", "big")
+CORE_LAYOUT = int.from_bytes(b"ILKCOR02", "big")
 
 
 class GuardWord(IntEnum):
@@ -54,7 +54,12 @@ class GuardWord(IntEnum):
     TRIP_UTC_NS = 23  # for people only; may be wrong when the clock is
     ARM_OUTCOME = 24  # ArmOutcome of the last arm press
     LAST = 25  # Reason of the latest trip, the first or a later one
-    DISK_FAILED = 40  # 1 once the latch could not be written in this boot: nothing arms any more (SAFETY 8)
+    ARM_SOURCE = 26  # ArmSource of the last arm press
+    ARM_OPERATOR = 27  # fingerprint of the operator key behind it; 0 for the arm key
+    REFUSED = 28  # signed operator commands refused since the guard started
+    REFUSAL = 29  # Refusal of the last of them
+    GLITCHES = 30  # openings of the button the glitch filter ignored since the guard started
+    DISK_FAILED = 31  # 1 once the latch could not be written in this boot: nothing arms any more (SAFETY 8)
 
 
 class CoreWord(IntEnum):
@@ -73,7 +78,7 @@ class CoreWord(IntEnum):
     HOLDS = 10  # number of standing holds
     DEGRADED = 11  # number of parts that are not ok
     PID = 12
-    STORE_FAILED = 40  # 1 once the audit log's disk failed in this boot: nothing arms any more (SAFETY 8)
+    STORE_FAILED = 13  # 1 once the audit log's disk failed in this boot: nothing arms any more (SAFETY 8)
 
 
 class Reason(IntEnum):
@@ -136,6 +141,33 @@ class ArmOutcome(IntEnum):
     ARMED = 2
     NO_PROOF = 3  # the button was not seen to open and close since the last start or trip
     NOT_STORED = 4  # the armed record could not be made durable
+
+
+class ArmSource(IntEnum):
+    """ARM_SOURCE: who made the last arm press. A signed command counts exactly as a turn of the key does."""
+
+    NONE = 0
+    KEY = 1
+    OPERATOR = 2
+
+
+class Refusal(IntEnum):
+    """REFUSAL: why a signed operator command was refused (`operator_command` has the sentences)."""
+
+    NONE = 0
+    MALFORMED = 1
+    OTHER_PURPOSE = 2
+    OTHER_BOX = 3
+    OTHER_BOOT = 4
+    OTHER_GENERATION = 5
+    REPLAYED = 6
+    UNKNOWN_CHALLENGE = 7
+    EXPIRED = 8
+    PRESSED = 9
+    OTHER_EPOCH = 10
+    TOO_SOON = 11
+    BAD_SIGNATURE = 12
+    BUSY = 13
 
 
 def boot_id() -> tuple[int, int]:

@@ -138,6 +138,8 @@ class FakeGuard:
         self.liquidate = 0
         self.presses = 0
         self.outcome = "NONE"
+        self.source, self.operator = "NONE", ""
+        self.refused, self.refusal = 0, "NONE"
         self.generation = 1
         self.boot = "boot"
         self.permits: list[int] = []
@@ -168,6 +170,10 @@ class FakeGuard:
             lamps=("pulse", "off", "off"),
             trip_ns=self.clock.mono,
             trip_utc_ns=self.clock.utc,
+            arm_source=self.source,
+            arm_operator=self.operator,
+            refused=self.refused,
+            refusal=self.refusal,
         )
 
     def request_trip(self, reason: TripReason) -> None:
@@ -193,9 +199,10 @@ class FakeGuard:
         if stored:
             self.stored = self.state
 
-    def press_key(self, outcome: str = "STEP") -> None:
-        """One arm press; ARMED opens the page as the guard would."""
+    def press_key(self, outcome: str = "STEP", operator: str = "") -> None:
+        """One arm press; ARMED opens the page as the guard would. operator: the key of a signed command."""
         self.outcome = outcome
+        self.source, self.operator = ("OPERATOR" if operator else "KEY"), operator
         if outcome == "ARMED":
             self.armed, self.complement = self.state, self.state ^ WORD_MASK
             self.reason = TripReason.NONE

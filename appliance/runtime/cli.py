@@ -27,6 +27,7 @@ _VERBS: dict[str, tuple[str, str, str]] = {
     "verify": ("cmd_audit:run_verify", "check the whole audit log", "interlock verify"),
     "audit": ("", "read and check the audit log", "interlock audit tail -n 50"),
     "board": ("cmd_board:run_board", "move the contacts of the simulated board", "interlock board press"),
+    "operator": ("", "arm by a signed command, where there is no key switch", "interlock operator arm"),
     "config": ("cmd_config:run_config", "show the configuration in force", "interlock config --example"),
     "doctor": ("cmd_config:run_doctor", "look for what is missing on this machine", "interlock doctor"),
 }
@@ -35,6 +36,24 @@ _AUDIT = {
     "tail": ("cmd_audit:run_tail", "the newest entries"),
     "show": ("cmd_audit:run_show", "one entry, an order's entries, or all of one kind"),
 }
+_OPERATOR = {
+    "keygen": (
+        "cmd_operator:run_keygen",
+        "make the operator's key, off the box",
+        "interlock operator keygen --out operator.key",
+    ),
+    "sign": (
+        "cmd_operator:run_sign",
+        "sign a challenge of the box, off the box",
+        "interlock operator sign --key operator.key",
+    ),
+    "arm": (
+        "cmd_operator:run_arm",
+        "one arm press by signed command, on the box's console",
+        "interlock operator arm",
+    ),
+}
+_NESTED = frozenset({"audit", "operator"})
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -97,13 +116,15 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action=_Version, nargs=0, help="version, commit and Python")
     verbs = parser.add_subparsers(dest="command", metavar="VERB", required=True)
     for verb, (target, text, example) in _VERBS.items():
-        parents = [] if verb == "audit" else [common]
+        parents = [] if verb in _NESTED else [common]
         epilog = f"example: {example}"
         made = verbs.add_parser(verb, parents=parents, help=text, description=text, epilog=epilog)
         made.set_defaults(target=target)
         _ADDERS.get(verb, _nothing)(made)
         if verb == "audit":
             _add_audit(made, common)
+        if verb == "operator":
+            _add_operator(made, common)
     return parser
 
 
@@ -149,6 +170,22 @@ def _add_audit(parser: argparse.ArgumentParser, common: argparse.ArgumentParser)
             made.add_argument("-n", "--count", type=int, default=20, help="how many")
         if verb == "show":
             made.add_argument("what", help="entry number, order id, or kind such as trip, fill, verdict")
+
+
+def _add_operator(parser: argparse.ArgumentParser, common: argparse.ArgumentParser) -> None:
+    verbs = parser.add_subparsers(dest="operator_command", metavar="VERB", required=True)
+    for verb, (target, text, example) in _OPERATOR.items():
+        epilog = f"example: {example}"
+        made = verbs.add_parser(verb, parents=[common], help=text, description=text, epilog=epilog)
+        made.set_defaults(target=target)
+        if verb == "keygen":
+            made.add_argument("--out", type=Path, required=True, help="key file to make; nothing is replaced")
+        else:
+            made.add_argument(
+                "--key", type=Path, required=verb == "sign", help="the operator's key file, mode 0600"
+            )
+        if verb == "sign":
+            made.add_argument("challenge", nargs="?", help="the box's challenge; default: one line of stdin")
 
 
 def _nothing(_parser: argparse.ArgumentParser) -> None:

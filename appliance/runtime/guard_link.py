@@ -15,7 +15,7 @@ from appliance.domain.errors import PeerMissingError
 from appliance.domain.mode import Mode, TripReason
 from appliance.ports import GuardStatus, PageReading
 from hardware import pages
-from hardware.pages import ArmOutcome, BoardKind, CoreWord, GuardFlag, GuardWord
+from hardware.pages import ArmOutcome, ArmSource, BoardKind, CoreWord, GuardFlag, GuardWord, Refusal
 
 REMAP_NS = 100_000_000
 PATTERNS = ("off", "pulse", "slow", "fast", "double", "steady")
@@ -79,6 +79,8 @@ class PageLink:
         if words is None:
             return _NO_GUARD
         presses, outcome = words[GuardWord.ARM_PRESSES], words[GuardWord.ARM_OUTCOME]
+        source, operator = words[GuardWord.ARM_SOURCE], words[GuardWord.ARM_OPERATOR]
+        refused, refusal = words[GuardWord.REFUSED], words[GuardWord.REFUSAL]
         later = words[GuardWord.LATER]
         lamps = (words[GuardWord.LAMP_GREEN], words[GuardWord.LAMP_YELLOW], words[GuardWord.LAMP_RED])
         return GuardStatus(
@@ -96,6 +98,10 @@ class PageLink:
             lamps=tuple(PATTERNS[lamp] if lamp < len(PATTERNS) else "off" for lamp in lamps),  # type: ignore[arg-type]
             trip_ns=words[GuardWord.TRIP_NS],
             trip_utc_ns=words[GuardWord.TRIP_UTC_NS],
+            arm_source=ArmSource(source).name if source in set(ArmSource) else "NONE",
+            arm_operator=f"{operator:016x}" if operator else "",
+            refused=refused,
+            refusal=Refusal(refusal).name if refusal in set(Refusal) else "NONE",
         )
 
     def request_trip(self, reason: TripReason) -> None:

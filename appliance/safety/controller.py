@@ -17,6 +17,7 @@ from appliance.safety.modes import ModeEvent, next_mode, trip_event
 from appliance.safety.preconditions import Preconditions, missing
 
 MISMATCH_HOLD_NS = 100_000_000
+REFUSED_EVERY_NS = 1_000_000_000
 _LIQUIDATING = frozenset({TripReason.DRAWDOWN, TripReason.DAILY_LOSS})
 _NOTHING_TO_SELL_ON = frozenset(
     {TripReason.POSITION_DISAGREEMENT, TripReason.INVARIANT, TripReason.DATA_INTEGRITY, TripReason.CLOCK}
@@ -68,7 +69,8 @@ class SafetyController:
         self.mode = Mode.PAUSED
         self.mode_since_ns = clock.utc_ns()
         self.status = link.status()
-        self._epoch = self._generation = self._presses = 0
+        self._epoch = self._generation = self._presses = self._refused = 0
+        self._refused_ns = clock.mono_ns() - REFUSED_EVERY_NS
         self._reasons: dict[TripReason, int] = {}  # reason → UTC ns, in order of arrival
         self._own: list[TripReason] = []  # our requests the guard has not adopted yet
         self._emergency_from = 0  # a button held open in this epoch or later is what EMERGENCY liquidates for
@@ -123,6 +125,7 @@ class SafetyController:
             tripped = self._follow_trips(status)
             self._watch_mismatch(status)
             self._follow_presses(status, now, void=tripped)
+            self._follow_refusals(status)
             if tripped:
                 return  # `now` was looked at before this trip: no permit out of its epoch yet
         self._renew_permit(status, now)
@@ -178,6 +181,7 @@ class SafetyController:
     def _follow_generation(self, status: GuardStatus) -> None:
         if status.generation != self._generation:
             self._generation, self._presses = status.generation, status.arm_presses
+            self._refused = 0  # counted from its start, and what came before our first look is told too
 
     def _follow_trips(self, status: GuardStatus) -> bool:
         """True if the epoch moved: whatever was permitted or pressed before is void."""
@@ -229,15 +233,25 @@ class SafetyController:
             return  # the words were read while the guard was writing them: look again
         self._presses = status.arm_presses
         lacking = missing(self.mode, now)
-        data = {"outcome": status.arm_outcome, "mode": self.mode.name, "conditions": now.named()}
+        data = {"outcome": status.arm_outcome, "mode": self.mode.name, "conditions": now.named(),
+                "source": status.arm_source, "operator": status.arm_operator,
+                "press": status.arm_presses}  # fmt: skip
         self._scribe.note("arm_press", data | ({"void": "a trip came after it"} if void else {}))
         if void:
-            return  # an arm press takes 4 s, a look 10 ms: this one was made before the trip
+            return  # an arm press takes 4 s, a look 20 ms: this one was made before the trip
         if status.arm_outcome == "ARMED" and armed and self._permitted == page.state:
             self._arm(page.state)
         elif status.arm_outcome == "STEP" and not lacking:
             event = ModeEvent.STEP_FLAT if now.flat else ModeEvent.STEP_HOLDING
             self._set_mode(next_mode(self.mode, event), "arm press")
+
+    def _follow_refusals(self, status: GuardStatus) -> None:
+        """At most one entry a second, with the guard's running count: a flood must not fill the card."""
+        now_ns = self._clock.mono_ns()
+        if status.refused == self._refused or now_ns - self._refused_ns < REFUSED_EVERY_NS:
+            return
+        self._refused, self._refused_ns = status.refused, now_ns
+        self._scribe.note("arm_refused", {"count": status.refused, "last": status.refusal})
 
     def _arm(self, epoch: int) -> None:
         """Our side of the arming the guard has just made durable: it named our permit's epoch."""

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from appliance.domain.mode import TripReason
 
-_ARM = "press and release the kill button (proof test), then hold the arm key for 3 s, once per step"
+_ARM = (
+    "press and release the kill button (proof test), then hold the arm key for 3 s, once per step"
+    " (where there is no key: interlock operator arm)"
+)
 
 RECOVERY: dict[TripReason, str] = {
     TripReason.KILL_BUTTON: f"release the button, wait until cancelled and flat, then {_ARM}",

@@ -42,9 +42,9 @@ def create_key(directory: Path, stem: str, name: str, kind: int, seed: bytes | N
     return key.verifier(kind)
 
 
-def read_signing_key(path: Path) -> SigningKey:
-    """Raises ConfigError naming the file: absent, empty, not ours, readable by others, or no key."""
-    descriptor = open_existing(path, os.O_RDONLY | os.O_NONBLOCK, "the signing key", INIT)
+def read_signing_key(path: Path, do: str = INIT) -> SigningKey:
+    """Raises ConfigError naming the file: absent (`do` makes one), empty, not ours, not 0600, or no key."""
+    descriptor = open_existing(path, os.O_RDONLY | os.O_NONBLOCK, "the signing key", do)
     try:
         wrong = _wrong_owner(os.fstat(descriptor))
         data = b"" if wrong else os.read(descriptor, _MAX)
@@ -53,7 +53,8 @@ def read_signing_key(path: Path) -> SigningKey:
     if not wrong and not data:
         wrong = "the file is empty"
     if wrong:
-        raise ConfigError("the signing key cannot be used", f"{wrong} ({path})")
+        own = "use a key file of your own with mode 0600"
+        raise ConfigError("the signing key cannot be used", f"{wrong} ({path})", own)
     try:
         return parse_private(data.decode("ascii").removesuffix("\n"))
     except UnicodeDecodeError as error:

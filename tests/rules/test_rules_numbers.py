@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import tomllib
 
 from appliance import __version__
 from appliance.domain.exit_codes import NO_RESTART, ExitCode
 from appliance.domain.mode import MODE_AFTER_TRIP, Mode, TripReason
 from appliance.domain.reasons import MEANING, Reason
+from appliance.runtime import cmd_operator, operator_socket
 from appliance.runtime.own_latch import RECORDS
 from hardware import guard, latch, main, pages
+from hardware import operator_socket as guard_socket
+from hardware.operator_command import Box, Moment, OperatorDesk
 from tests.rules.source import ROOT
 
 
@@ -29,6 +33,37 @@ def test_guard_and_core_agree_what_is_an_emergency() -> None:
 def test_guard_and_core_remove_the_same_records() -> None:
     """SAFETY 5: absence of these files is the trip, whoever removes them."""
     assert (latch.RECORD, f"{latch.RECORD}.new") == RECORDS
+
+
+def test_a_changed_page_has_a_new_layout_number() -> None:
+    """Guard and core of different releases may meet over an update: a reader that knows another table must
+    take the page for absent. Whoever changes a word changes the number, and then this line."""
+    words = "".join(f"{word.name}={word.value};" for word in pages.GuardWord)
+    assert (pages.GUARD_LAYOUT.to_bytes(8, "big"), hashlib.sha256(words.encode()).hexdigest()[:16]) == (
+        b"ILKGRD02",
+        "3d951ec347885248",
+    )
+    words = "".join(f"{word.name}={word.value};" for word in pages.CoreWord)
+    assert (pages.CORE_LAYOUT.to_bytes(8, "big"), hashlib.sha256(words.encode()).hexdigest()[:16]) == (
+        b"ILKCOR02",
+        "346f669614ecc088",
+    )
+
+
+def test_no_two_words_share_a_place() -> None:
+    """An IntEnum takes a second name for one number without a word."""
+    for table in (pages.GuardWord, pages.CoreWord):
+        assert sorted(table.__members__.values()) == list(range(len(table.__members__)))
+        assert max(table) * 8 < pages.PAGE_SIZE
+
+
+def test_console_and_guard_agree_on_the_protocol() -> None:
+    """They share no code; the socket's name, the challenge and the names of outcomes stand twice."""
+    assert operator_socket.SOCKET == guard_socket.SOCKET
+    desk = OperatorDesk(bytes(32), Box("cid-1", "b" * 32, 3), lambda: Moment(4, 5), bytes)
+    assert cmd_operator._CHALLENGE.fullmatch(desk.challenge(0))
+    assert set(cmd_operator._OUTCOMES) == set(pages.ArmOutcome.__members__) - {"NONE"}
+    assert not set(pages.ArmOutcome.__members__) & set(pages.Refusal.__members__) - {"NONE"}
 
 
 def test_exit_codes_of_the_guard_are_everybodys() -> None:

@@ -95,7 +95,7 @@ def test_green_needs_an_open_gate_a_live_core_and_no_trip(
     box.guard.core = None if core == "absent" else box.core
     box.now_ns += 10**10
     box.core[CoreWord.HEARTBEAT_NS] = box.now_ns - (10**10 if core == "lost" else 0)
-    box.guard._collect_stored()
+    box.guard._note_stored()
     stands = box.guard.stands(HEALTHY, box.now_ns)
     green = reason is Reason.NONE and core == "fresh" and mode is Mode.NORMAL
     assert (LIGHTS[stands][0] is Pattern.PULSE) is green

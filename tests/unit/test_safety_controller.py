@@ -102,6 +102,46 @@ def test_tamper_can_be_configured_to_be_an_emergency() -> None:
     assert trip_event(TripReason.TAMPER, tamper_is_emergency=False) is ModeEvent.TRIP_PAUSED
 
 
+@pytest.mark.parametrize(("operator", "source"), [("", "KEY"), ("00000000c0ffee00", "OPERATOR")])
+def test_the_log_says_who_made_an_arm_press(operator: str, source: str) -> None:
+    """The arm key, or the operator's key by its fingerprint (C04, HW-14); a step is a step either way."""
+    box = Box()
+    box.guard.trip(TripReason.KILL_BUTTON)
+    box.poll()
+    box.guard.press_key(operator=operator)
+    assert box.poll() is Mode.PAUSED
+    entry = box.scribe.of("arm_press")[-1]
+    assert (entry["source"], entry["operator"], entry["press"]) == (source, operator, 1)
+
+
+def test_refused_commands_are_logged_once_a_second() -> None:
+    """With the running count: a flood is one line a second, and nothing of it is lost from the sum."""
+    box = Box()
+    box.poll()
+    assert box.scribe.of("arm_refused") == []
+    for count in range(1, 2001):
+        box.guard.refused, box.guard.refusal = count, "BAD_SIGNATURE"
+        box.clock.pass_ns(1_000_000)
+        box.poll()
+    entries = box.scribe.of("arm_refused")
+    assert [entry["count"] for entry in entries] == [1, 1001]
+    assert entries[0]["last"] == "BAD_SIGNATURE"
+    box.clock.pass_ns(1_000_000_000)
+    box.poll()
+    assert box.scribe.of("arm_refused")[-1]["count"] == 2000
+
+
+def test_refusals_are_counted_from_the_guards_start() -> None:
+    """After a restart of the guard its count begins again, and so does ours."""
+    box = Box()
+    box.guard.refused = 3
+    box.poll()
+    box.clock.pass_ns(1_000_000_000)
+    box.guard.generation, box.guard.refused = 2, 3
+    box.poll()
+    assert [entry["count"] for entry in box.scribe.of("arm_refused")] == [3, 3]
+
+
 def test_every_boot_starts_shut_and_paused() -> None:
     """SAFETY 1."""
     box = Box()
