@@ -91,6 +91,7 @@ def test_a_healthy_board_reads_closed_open_closed(bench: Bench) -> None:
     assert tuple(bench.board.levels()) == (Level.CLOSED, Level.OPEN, Level.CLOSED)
 
 
+@pytest.mark.safety("S6.1")
 @pytest.mark.parametrize("line", ["button", "key", "tamper"])
 def test_levels_follow_the_contact(bench: Bench, line: str) -> None:
     """Open reads OPEN and closed reads CLOSED, both ways."""
@@ -99,6 +100,7 @@ def test_levels_follow_the_contact(bench: Bench, line: str) -> None:
         assert getattr(bench.board.levels(), line) is (Level.CLOSED if closed else Level.OPEN)
 
 
+@pytest.mark.safety("HW-02")
 def test_every_edge_is_reported_once_in_order(bench: Bench) -> None:
     """Edges carry line, level and a monotonic time; a second wait has nothing more to say."""
     bench.contact("button", closed=False)

@@ -26,6 +26,7 @@ class Bench:
             self.now_ns += STEP_NS
 
 
+@pytest.mark.safety("S6.2")
 @pytest.mark.parametrize(
     ("open_ns", "closed_ns", "presses"),
     [
@@ -64,6 +65,7 @@ def test_bounce_does_not_break_a_press() -> None:
     assert bench.presses == 1
 
 
+@pytest.mark.safety("S6.7")
 def test_a_button_press_restarts_the_sequence() -> None:
     """Any press of the kill button makes the key start again from open."""
     bench = Bench()
