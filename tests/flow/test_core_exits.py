@@ -140,6 +140,8 @@ def test_an_exit_is_not_sent_twice() -> None:
             await core.exits.leave_everything("liquidate")
         sent = [data for data in core.scribe.of("verdict") if data.get("class") == "REDUCE"]
         assert len(sent) == 1
+        asked = [data for data in core.scribe.of("intent") if data["intent"].startswith("liquidate/")]
+        assert len(asked) == 1, "not even asked for while one works"
 
     asyncio.run(run())
 

@@ -16,6 +16,7 @@ SECTIONS = ("S1", "S2", "S3", "S4", "S5", "S6", "S7", "S8", "S10", "S11", "S12",
 TABLE = """
 S1.1 The mode is one of four and moves by the literal transition table only
  unit/test_safety_controller.py::test_every_pair_of_the_mode_table
+ unit/test_safety_constants.py::test_the_mode_table_is_literally_this
  unit/test_safety_sequences.py::test_a_reason_leads_to_its_mode_from_every_mode
 S1.2 A trip is latched: it shuts the gate to new exposure and ends only by arming
  unit/test_safety_sequences.py::test_a_trip_ends_only_by_arming
@@ -52,6 +53,7 @@ S1.12 All standing holds are shown
  unit/test_web_view.py::test_a_hold_is_seen_beside_the_mode
 S1.13 A hold resumes to NORMAL only if the arm epoch is unchanged
  unit/test_safety_sequences.py::test_a_hold_resumes_to_normal_only_in_the_same_arm_epoch
+ unit/test_safety_sequences.py::test_the_page_is_open_only_if_three_words_agree
 S1.14 Starting and reconciling are holds
  flow/test_safety_loop.py::test_starting_and_reconciling_are_holds_until_the_state_is_rebuilt
  unit/test_safety_controller.py::test_no_permit_while_a_hold_stands_on_the_box
@@ -73,6 +75,7 @@ S1.20 The first button edge starts cancelling at once
  flow/test_appliance.py::test_from_the_button_to_flat_and_back
 S1.21 Liquidation starts when the line has read open for 20 ms; a spike never sells
  unit/test_guard_kill_switch.py::test_liquidation_needs_20_ms_of_open_level
+ unit/test_safety_constants.py::test_the_times_of_button_and_key
  unit/test_guard_machine.py::test_a_glitch_trips_and_does_not_liquidate
  unit/test_safety_sequences.py::test_the_liquidation_of_an_earlier_press_is_not_that_of_a_spike
  unit/test_safety_sequences.py::test_a_spike_after_a_step_back_sells_nothing_over_a_restart
@@ -168,6 +171,7 @@ S3.3 A page of another layout or boot is absent
  unit/test_guard_machine.py::test_a_page_of_another_boot_counts_as_no_core
 S3.4 The core looks at the inode on its 100 ms tick and maps again; a file of another size never
  unit/test_guard_link.py::test_a_re_created_page_is_mapped_at_the_next_look
+ unit/test_guard_link.py::test_a_page_replaced_in_one_step_is_noticed
  unit/test_guard_link.py::test_the_file_is_looked_at_every_100_ms_and_not_more_often
  unit/test_guard_link.py::test_a_page_of_another_size_is_never_mapped
 S3.5 Independent aligned 8-byte words, no seqlock
@@ -198,9 +202,11 @@ S3.13 That loop never touches disk, journal or a slow driver
  unit/test_guard_lights.py::test_an_led_driver_that_hangs_does_not_delay_a_trip
  unit/test_guard_lights.py::test_a_disk_that_hangs_does_not_delay_a_trip
 S3.14 A heartbeat older than 250 ms is a hold
+ unit/test_safety_constants.py::test_the_heartbeat_limits
  unit/test_safety_controller.py::test_a_silent_guard_is_a_hold_then_a_trip
  unit/test_safety_sequences.py::test_a_heartbeat_is_fresh_for_250_ms_and_never_from_the_future
 S3.15 A heartbeat older than 2 s is a trip to PAUSED, also where the page was never there
+ unit/test_safety_constants.py::test_the_heartbeat_limits
  unit/test_safety_controller.py::test_a_silent_guard_is_a_hold_then_a_trip
  unit/test_safety_controller.py::test_a_missing_page_is_a_silent_guard
 S3.16 Heartbeats and deadlines use the real CLOCK_MONOTONIC, in a replay too
@@ -228,6 +234,7 @@ S3.23 Core stopped, hung or gone while tripped: a cancel-only unit cancels, pres
  open: being built (cancel-only process)
 S4.1 Approved carries class, latch epoch and a deadline of at most 250 ms
  unit/test_risk_entries.py::test_an_approval_carries_epoch_and_deadline
+ unit/test_safety_constants.py::test_the_times_of_the_door
 S4.2 The connector checks all three again after it has the connection and before it writes
  flow/test_wire_door.py::test_the_second_look
  flow/test_wire_door.py::test_nothing_leaves_after_the_latch_is_set
@@ -274,6 +281,7 @@ S5.7 The lights say "tripped, not yet stored" at once and "tripped, stored" afte
 S5.8 Every crash point of arming and tripping leaves a box that is shut
  unit/test_guard_sequences.py::test_every_crash_point_of_the_latch_is_shut
  unit/test_guard_lights.py::test_an_armed_record_behind_a_trip_is_removed_again
+ unit/test_guard_machine.py::test_arming_needs_proof_permit_and_a_durable_record
  unit/test_guard_machine.py::test_a_press_while_the_record_is_being_stored_wins
  open: power cuts of a real disk: being built (the virtual-machine lane)
 S6.1 The key is a normally-open contact to ground on BCM 27
@@ -281,6 +289,8 @@ S6.1 The key is a normally-open contact to ground on BCM 27
  contract/test_board_contract.py::test_levels_follow_the_contact
 S6.2 An arm press: open ≥ 1 s, a new close of 3–10 s, release
  unit/test_guard_arm_key.py::test_timing_of_an_arm_press
+ unit/test_guard_arm_key.py::test_a_key_found_turned_at_start_never_arms
+ unit/test_safety_constants.py::test_the_times_of_button_and_key
  unit/test_guard_sequences.py::test_only_an_arm_press_of_the_right_length_arms
  unit/test_guard_sequences.py::test_a_key_that_is_turned_at_the_start_never_arms
 S6.3 One step per arm press: EMERGENCY → REDUCED (skipped when flat) → PAUSED → NORMAL
@@ -300,6 +310,7 @@ S6.5 The guard clears only on the arm press and a permit naming this trip epoch
  unit/test_guard_sequences.py::test_no_sequence_opens_the_gate_without_all_of_it
 S6.6 The core permits only reconciled, cancels confirmed, flat or position accepted
  unit/test_safety_controller.py::test_no_permit_without_every_precondition
+ unit/test_safety_constants.py::test_what_leaving_a_mode_needs_is_literally_this
  unit/test_safety_controller.py::test_a_press_without_its_preconditions_takes_no_step
  unit/test_safety_sequences.py::test_no_permit_out_of_an_epoch_in_the_look_that_finds_it
  flow/test_safety_loop.py::test_an_account_that_disagrees_trips_and_is_not_reconciled
@@ -416,6 +427,7 @@ S11.5 Every two states differ by position or rhythm, without colour
  unit/test_guard_machine.py::test_lights_rows_differ_without_colour
 S11.6 A core that hangs or dies is shown within 1 s
  unit/test_guard_machine.py::test_a_core_that_stopped_is_shown_within_one_second
+ unit/test_safety_constants.py::test_a_lost_core_is_shown_inside_its_second
  unit/test_guard_lights.py::test_a_lost_core_is_yellow_fast_in_every_state
  flow/test_appliance.py::test_a_killed_core_comes_back_with_the_venues_truth
 S12.1 Log, page and venue bind to loopback; nobody listens anywhere else

@@ -46,6 +46,7 @@ def test_timing_of_an_arm_press(open_ns: int, closed_ns: int, presses: int) -> N
     assert bench.presses == presses
 
 
+@pytest.mark.safety("S6.2")
 def test_a_key_found_turned_at_start_never_arms() -> None:
     """A new close is needed: a stuck key is not a wish."""
     bench = Bench()

@@ -107,6 +107,17 @@ def test_a_re_created_page_is_mapped_at_the_next_look(run: Run) -> None:
 
 
 @pytest.mark.safety("S3.4")
+def test_a_page_replaced_in_one_step_is_noticed(run: Run) -> None:
+    """Another file under the same name: the mapping of the first is dropped, whatever it shows."""
+    link, path = run.link(), run.directory / pages.GUARD_PAGE
+    other = run.directory / "other"
+    other.write_bytes(bytes(PAGE_SIZE))
+    other.rename(path)
+    _look_again(link)
+    assert run.refusal(link) is Reason.GUARD_MISSING
+
+
+@pytest.mark.safety("S3.4")
 def test_the_file_is_looked_at_every_100_ms_and_not_more_often(run: Run) -> None:
     """A system call per order would be too dear; per tick it is not."""
     link = run.link()

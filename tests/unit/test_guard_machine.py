@@ -124,6 +124,7 @@ def test_every_start_is_shut() -> None:
     assert box.word(GuardWord.STATE) == before + 1
 
 
+@pytest.mark.safety("S5.8")
 def test_arming_needs_proof_permit_and_a_durable_record() -> None:
     """SAFETY 6: and the words are written only after the disk has answered."""
     box = Box()

@@ -397,7 +397,7 @@ def test_a_heartbeat_is_fresh_for_250_ms_and_never_from_the_future(
     assert box.poll() is Mode.PAUSED, "and it ages from the last good one"
 
 
-@pytest.mark.safety("S3.6")
+@pytest.mark.safety("S1.13", "S3.6")
 @pytest.mark.parametrize(
     ("state", "armed", "complement", "opens"),
     [
@@ -407,6 +407,7 @@ def test_a_heartbeat_is_fresh_for_250_ms_and_never_from_the_future(
         (7, 7, 0, False),
         (7, 7, 8 ^ WORD_MASK, False),
         (7, 6, 7 ^ WORD_MASK, False),
+        (8, 8, 8 ^ WORD_MASK, False),  # armed again, and this side was opened for 7
         (0, 0, 0, False),
         (0, 0, WORD_MASK, False),
     ],
