@@ -94,6 +94,7 @@ def line(label: str, took: list[float]) -> str:
     return f"{label:42} n={len(took):6}  {figures}"
 
 
+@pytest.mark.safety("HW-12")
 @pytest.mark.parametrize("share", [0.0, 0.5])
 def test_it_measures(tmp_path: Path, share: float) -> None:
     """Every append is timed, and the log it leaves is whole. No assertion about speed."""

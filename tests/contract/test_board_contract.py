@@ -50,6 +50,7 @@ def test_a_level_at_start_is_read_without_an_edge(
         assert bench.close()
 
 
+@pytest.mark.safety("S6.1")
 @pytest.mark.parametrize("line", ["button", "key", "tamper"])
 def test_levels_follow_the_contact(bench: Bench, line: str) -> None:
     """Open reads OPEN and closed reads CLOSED, both ways, and no other line moves."""
@@ -59,6 +60,7 @@ def test_levels_follow_the_contact(bench: Bench, line: str) -> None:
         assert bench.board.levels() == HEALTHY._replace(**{line: level})
 
 
+@pytest.mark.safety("HW-02")
 def test_every_edge_is_reported_once_in_order(bench: Bench) -> None:
     """Press and release: line, level, and a monotonic time between now and then; then nothing more."""
     before_ns = time.monotonic_ns()

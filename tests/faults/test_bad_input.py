@@ -100,6 +100,7 @@ def test_without_init_nothing_starts(tmp_path: Path, verb: str) -> None:
     assert not box.state.exists()
 
 
+@pytest.mark.safety("S6.9")
 @pytest.mark.parametrize(
     ("old", "new", "says"),
     [
@@ -207,6 +208,7 @@ def test_a_port_in_use(box: Box) -> None:
             assert "running" not in found.stdout + found.stderr, "nothing was started"
 
 
+@pytest.mark.safety("S3.1")
 def test_a_second_instance_is_refused(box: Box, tmp_path: Path) -> None:
     """One supervisor, one guard and one log writer per appliance."""
     with running(["appliance", "up", *box.where, "--no-arm"], tmp_path / "up.log") as up:
@@ -224,6 +226,7 @@ def test_a_second_instance_is_refused(box: Box, tmp_path: Path) -> None:
         assert up.process.poll() is None
 
 
+@pytest.mark.safety("S6.13", "HW-01")
 def test_without_a_guard_the_core_says_so(box: Box) -> None:
     """Exit 69; with --unattended it goes on with the gate shut and counts the denials."""
     _refused(box.run("replay"), 69, "the guard does not run", "interlock guard")
@@ -236,6 +239,7 @@ def test_without_a_guard_the_core_says_so(box: Box) -> None:
     assert all(b"GUARD_MISSING" in body for body in reasons)
 
 
+@pytest.mark.safety("S3.21", "HW-24")
 def test_a_dead_collector_costs_the_co_signature_and_nothing_else(box: Box) -> None:
     """Nobody listens there: the replay runs, the log is complete and verifies."""
     found = box.run("replay", "--unattended", "--speed", "max")

@@ -70,6 +70,7 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
 }
 
 
+@pytest.mark.safety("HW-24")
 @pytest.mark.parametrize("kind", DAMAGE)
 def test_a_damaged_file_degrades_memory_and_is_kept(path: Path, kind: str) -> None:
     """It says why and what to do, writes nothing, and answers at once that there is nothing."""

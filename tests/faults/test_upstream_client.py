@@ -55,6 +55,7 @@ async def alarmed(bench: Bench, expected: str) -> None:
     assert bench.states[-1].alarm == bench.state.alarm
 
 
+@pytest.mark.safety("S12.3")
 def test_checkpoints_are_offered_as_they_come(tmp_path: Path) -> None:
     """The first from nothing, later ones with a proof; the latest only, if several came in between."""
 

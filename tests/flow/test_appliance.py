@@ -38,6 +38,7 @@ def up(box: Box, tmp_path: Path) -> Iterator[Child]:
         yield child
 
 
+@pytest.mark.safety("S1.20", "S6.11", "S6.12")
 def test_from_the_button_to_flat_and_back(box: Box, up: Child) -> None:
     """Press: gate shut, orders cancelled, positions liquidated; release restarts nothing; two arm presses."""
     assert "press and release the red button (proof test" in up.output()
@@ -80,6 +81,7 @@ def _kill_and_wait(box: Box) -> None:
     until(lambda: box.done() > before, "the replay past where it was", 30)
 
 
+@pytest.mark.safety("S1.25", "S4.5", "S11.6")
 def test_a_killed_core_comes_back_with_the_venues_truth(box: Box, up: Child) -> None:
     """SIGKILL: lights within 1 s, restart, reconciliation with the venue, mode as SAFETY 1 says."""
     for _ in range(3):
@@ -93,6 +95,7 @@ def test_a_killed_core_comes_back_with_the_venues_truth(box: Box, up: Child) -> 
     _books_equal_the_venues(box)
 
 
+@pytest.mark.safety("S1.22", "HW-22")
 def test_a_core_killed_while_tripped_stays_tripped(box: Box, up: Child) -> None:
     """The latch is the guard's: a restarted core reads EMERGENCY from the page and goes on liquidating."""
     until(box.held, "a position", 60)
@@ -105,6 +108,7 @@ def test_a_core_killed_while_tripped_stays_tripped(box: Box, up: Child) -> None:
     _books_equal_the_venues(box)
 
 
+@pytest.mark.safety("S1.24")
 def test_the_guard_restarted_means_paused_and_no_liquidation(box: Box, up: Child) -> None:
     """SAFETY 1: a guard restart shuts the gate; nothing is sold, and nobody is armed again by itself."""
     until(box.held, "a position", 60)
@@ -122,6 +126,7 @@ def _exits(box: Box) -> int:
     return sum(entry.get("class") == "REDUCE" for entry in box.entries("verdict"))
 
 
+@pytest.mark.safety("HW-15")
 def test_the_log_shows_a_flipped_byte_by_its_place(box: Box, up: Child) -> None:
     """Entry, bundle, tile, checkpoint, key: `verify` fails and names it."""
     until(lambda: box.done() > 1_500, "some entries", 60)
@@ -154,6 +159,7 @@ def _synthetic_gap() -> str:
     return "\n".join(rows) + "\n"
 
 
+@pytest.mark.safety("S1.26", "HW-21", "HW-23")
 def test_a_synthetic_gap_trips_the_account(tmp_path: Path) -> None:
     """Account drawdown above 15 %: the box trips to EMERGENCY, and page and log say why.
 

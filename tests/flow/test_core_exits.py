@@ -39,6 +39,7 @@ def _confirmed(core: Core) -> bool:
     return core.exits.confirmed
 
 
+@pytest.mark.safety("S1.6", "HW-08")
 def test_a_sweep_cancels_entries_and_keeps_the_protective_leg() -> None:
     """PAUSED: exposure-increasing orders end, protective ones stay, positions are held."""
 
@@ -53,6 +54,7 @@ def test_a_sweep_cancels_entries_and_keeps_the_protective_leg() -> None:
     asyncio.run(run())
 
 
+@pytest.mark.safety("S4.4")
 def test_a_sweep_is_confirmed_only_after_the_window_and_by_the_venue() -> None:
     """What was in flight at the trip may still arrive (SAFETY 4)."""
 
@@ -71,6 +73,7 @@ def test_a_sweep_is_confirmed_only_after_the_window_and_by_the_venue() -> None:
     asyncio.run(run())
 
 
+@pytest.mark.safety("S4.4")
 def test_an_order_that_arrives_late_is_found_and_cancelled() -> None:
     """It left before the trip and reached the venue after the first round of cancels."""
 
@@ -88,6 +91,7 @@ def test_an_order_that_arrives_late_is_found_and_cancelled() -> None:
     asyncio.run(run())
 
 
+@pytest.mark.safety("S4.4")
 def test_an_order_nobody_here_knows_is_cancelled_too() -> None:
     """The venue lists it, so it is exposure; the sweep is not confirmed while it is there."""
 
@@ -109,6 +113,7 @@ def test_an_order_nobody_here_knows_is_cancelled_too() -> None:
     asyncio.run(run())
 
 
+@pytest.mark.safety("S7.4")
 def test_liquidation_cancels_the_leg_and_sells_what_is_held() -> None:
     """SAFETY 7: the leg goes immediately before its replacement exit; flat when the venue says so."""
 
@@ -125,6 +130,7 @@ def test_liquidation_cancels_the_leg_and_sells_what_is_held() -> None:
     asyncio.run(run())
 
 
+@pytest.mark.safety("S7.5")
 def test_an_exit_is_not_sent_twice() -> None:
     """While one works, another round sends nothing: never a request storm."""
 
@@ -134,10 +140,13 @@ def test_an_exit_is_not_sent_twice() -> None:
             await core.exits.leave_everything("liquidate")
         sent = [data for data in core.scribe.of("verdict") if data.get("class") == "REDUCE"]
         assert len(sent) == 1
+        asked = [data for data in core.scribe.of("intent") if data["intent"].startswith("liquidate/")]
+        assert len(asked) == 1, "not even asked for while one works"
 
     asyncio.run(run())
 
 
+@pytest.mark.safety("S7.8")
 def test_the_leg_is_put_back_if_its_exit_is_refused() -> None:
     """SAFETY 7: a position is not left without its stop because a venue said no."""
 
@@ -164,6 +173,7 @@ def test_the_leg_is_put_back_if_its_exit_is_refused() -> None:
     asyncio.run(run())
 
 
+@pytest.mark.safety("S7.4")
 def test_dust_is_left_alone() -> None:
     """A remainder the venue takes no order for is listed, not stormed."""
     from tests.kit import spx
@@ -182,6 +192,7 @@ def test_dust_is_left_alone() -> None:
     asyncio.run(run())
 
 
+@pytest.mark.safety("HW-09")
 def test_reduced_works_a_share_down_and_keeps_the_rest_protected_next_time() -> None:
     """A quarter of 10.00; the leg is gone with the exit and the next round finds none to cancel."""
 
@@ -195,6 +206,7 @@ def test_reduced_works_a_share_down_and_keeps_the_rest_protected_next_time() -> 
     asyncio.run(run())
 
 
+@pytest.mark.safety("S8.3")
 def test_an_exit_leaves_although_the_log_is_slow_and_owes_a_gap() -> None:
     """SAFETY 8: 50 ms at most, then it goes and the entry is owed."""
 
@@ -212,6 +224,7 @@ def test_an_exit_leaves_although_the_log_is_slow_and_owes_a_gap() -> None:
     asyncio.run(run())
 
 
+@pytest.mark.safety("S1.29", "S8.2")
 def test_an_exit_leaves_although_the_log_is_lost_and_new_exposure_does_not() -> None:
     """SAFETY 8: a store error trips, raises for INCREASE, and lets the exit go."""
 
@@ -232,6 +245,7 @@ def test_an_exit_leaves_although_the_log_is_lost_and_new_exposure_does_not() -> 
     asyncio.run(run())
 
 
+@pytest.mark.safety("S4.6")
 def test_an_unknown_fate_is_looked_up_and_never_sent_again() -> None:
     """The reply was lost; the order is there. Then one that never arrived."""
 
@@ -263,6 +277,7 @@ def test_an_unknown_fate_is_looked_up_and_never_sent_again() -> None:
     asyncio.run(run())
 
 
+@pytest.mark.safety("S4.6")
 def test_not_found_is_not_believed_before_the_window_has_passed() -> None:
     """It may still be on its way."""
 
@@ -283,6 +298,7 @@ def test_not_found_is_not_believed_before_the_window_has_passed() -> None:
     asyncio.run(run())
 
 
+@pytest.mark.safety("S1.30")
 def test_a_venue_that_disagrees_trips() -> None:
     """After a fill both sides must have the same position and cash (SAFETY 1)."""
 
@@ -314,6 +330,7 @@ def test_a_denied_wish_is_logged_and_nothing_is_recorded_as_an_order() -> None:
     asyncio.run(run())
 
 
+@pytest.mark.safety("S8.9")
 def test_the_order_row_is_in_the_same_transaction_as_its_verdict() -> None:
     """A crash leaves an order that is durable or absent, never half."""
 

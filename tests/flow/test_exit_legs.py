@@ -37,6 +37,7 @@ def _exits(core: Core) -> list[dict[str, object]]:
     return [data for data in core.scribe.of("verdict") if data.get("class") == "REDUCE"]
 
 
+@pytest.mark.safety("S7.7", "HW-09")
 def test_reduced_leaves_the_rest_behind_its_stop() -> None:
     """A quarter goes, three quarters keep their stop, at once and after the fill (CONTROLS 24)."""
 
@@ -55,6 +56,7 @@ def test_reduced_leaves_the_rest_behind_its_stop() -> None:
     asyncio.run(run())
 
 
+@pytest.mark.safety("S7.7")
 def test_a_sliced_exit_leaves_the_rest_behind_its_stop() -> None:
     """The largest order is 4.00: of 10.00 held, 6.00 wait behind a stop for their slice."""
 
@@ -73,6 +75,7 @@ def test_a_sliced_exit_leaves_the_rest_behind_its_stop() -> None:
     asyncio.run(run())
 
 
+@pytest.mark.safety("S7.8")
 def test_an_exit_that_never_arrived_gives_the_leg_back() -> None:
     """Lost on the way: looked up, not found after the window, and the position is protected again."""
 
@@ -97,6 +100,7 @@ def test_an_exit_that_never_arrived_gives_the_leg_back() -> None:
     asyncio.run(run())
 
 
+@pytest.mark.safety("S7.8")
 def test_an_exit_the_venue_ended_unfilled_gives_the_leg_back() -> None:
     """Nobody on the other side: accepted, then ended by the venue."""
 
@@ -114,6 +118,7 @@ def test_an_exit_the_venue_ended_unfilled_gives_the_leg_back() -> None:
     asyncio.run(run())
 
 
+@pytest.mark.safety("S7.8")
 def test_an_exit_filled_in_part_gives_back_what_it_left() -> None:
     """6.00 of 10.00 sold, the order ended: 4.00 behind a stop."""
 
@@ -133,6 +138,7 @@ def test_an_exit_filled_in_part_gives_back_what_it_left() -> None:
     asyncio.run(run())
 
 
+@pytest.mark.safety("S7.7")
 def test_a_leg_is_cancelled_immediately_before_its_exit() -> None:
     """Nothing else is asked for between the cancel of the leg and the exit that replaces it."""
 
@@ -146,6 +152,7 @@ def test_a_leg_is_cancelled_immediately_before_its_exit() -> None:
     asyncio.run(run())
 
 
+@pytest.mark.safety("S7.5")
 @pytest.mark.parametrize("how", ["denied", "rejected", "stopped"])
 def test_a_refused_exit_is_no_request_storm(how: str) -> None:
     """Asked again after a second, not in every round of 10 ms; the position is protected in between."""
@@ -188,6 +195,7 @@ def _refuse_market(request: object, _reference: int) -> tuple[str, str] | None:
     return None if getattr(request, "order_type", None) is OrderType.STOP else ("CLOSED", "no market now")
 
 
+@pytest.mark.safety("S7.5")
 def test_a_venue_that_keeps_the_leg_is_no_request_storm() -> None:
     """Cancels that get no answer: the leg stays counted, no exit beside it, one attempt a second."""
 
@@ -209,6 +217,7 @@ def test_a_venue_that_keeps_the_leg_is_no_request_storm() -> None:
     asyncio.run(run())
 
 
+@pytest.mark.safety("S7.8")
 def test_one_of_two_legs_let_go_is_put_back_while_the_other_stays() -> None:
     """Two entries, two legs; the venue answers one cancel only."""
 
@@ -234,6 +243,7 @@ def test_one_of_two_legs_let_go_is_put_back_while_the_other_stays() -> None:
     asyncio.run(run())
 
 
+@pytest.mark.safety("S7.2")
 def test_liquidation_never_sends_more_than_came_from_fills() -> None:
     """The venue's account holds 50.00 more from elsewhere: 10.00 are sold."""
 
@@ -248,6 +258,7 @@ def test_liquidation_never_sends_more_than_came_from_fills() -> None:
     asyncio.run(run())
 
 
+@pytest.mark.safety("S7.3")
 def test_liquidation_at_the_venue_cannot_cross_zero() -> None:
     """The venue holds less than we think: the exit is reduce-only and sells what is there."""
 
@@ -261,6 +272,7 @@ def test_liquidation_at_the_venue_cannot_cross_zero() -> None:
     asyncio.run(run())
 
 
+@pytest.mark.safety("S7.1")
 def test_only_what_is_configured_is_ever_liquidated() -> None:
     """A position of the account in another instrument is nobody's here."""
 
@@ -273,6 +285,7 @@ def test_only_what_is_configured_is_ever_liquidated() -> None:
     asyncio.run(run())
 
 
+@pytest.mark.safety("S7.4")
 def test_dust_is_listed() -> None:
     """0.40 where the venue takes 0.50: flat, and named."""
 

@@ -116,6 +116,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(feed_module, "STILL_S", 0.001)
 
 
+@pytest.mark.safety("HW-10")
 def test_a_venue_that_goes_away_does_not_end_the_core() -> None:
     """Its step is asked for again, with the same number, until it answers; nothing is skipped or doubled."""
 
@@ -129,6 +130,7 @@ def test_a_venue_that_goes_away_does_not_end_the_core() -> None:
     asyncio.run(run())
 
 
+@pytest.mark.safety("HW-10")
 @pytest.mark.parametrize("mode", [Mode.EMERGENCY, Mode.REDUCED])
 def test_an_emergency_outlives_an_outage_of_the_venue(mode: Mode) -> None:
     """The last prices are shown again as soon as it answers: exits go on."""
@@ -146,6 +148,7 @@ def test_an_emergency_outlives_an_outage_of_the_venue(mode: Mode) -> None:
     asyncio.run(run())
 
 
+@pytest.mark.safety("S6.12")
 @pytest.mark.parametrize("mode", [Mode.PAUSED, Mode.REDUCED, Mode.EMERGENCY])
 def test_a_trip_stops_the_replay_clock(mode: Mode) -> None:
     """No observation is delivered before somebody has armed; then it goes on where it stood."""
@@ -166,6 +169,7 @@ def test_a_trip_stops_the_replay_clock(mode: Mode) -> None:
     asyncio.run(run())
 
 
+@pytest.mark.safety("S6.13")
 @pytest.mark.parametrize("mode", [Mode.PAUSED, Mode.EMERGENCY])
 def test_unattended_goes_on_with_the_gate_shut(mode: Mode) -> None:
     """Every observation is delivered; the mode is what denies."""

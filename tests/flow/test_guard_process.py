@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import os
+import re
 import signal
 import time
 from collections.abc import Iterator
@@ -14,7 +17,7 @@ from appliance.runtime.board_socket import command_board
 from hardware import pages
 from hardware.config import EXAMPLE as EXAMPLE_FILE
 from hardware.latch import RECORD
-from hardware.pages import ArmOutcome, CoreWord, GuardWord, Mode, Reason
+from hardware.pages import ArmOutcome, CoreWord, GuardFlag, GuardWord, Mode, Reason
 from tests.processes import Child, running, until
 
 EXAMPLE = EXAMPLE_FILE.read_text()
@@ -93,6 +96,7 @@ def _arm(box: Box) -> None:
     until(lambda: box.word(GuardWord.ARM_PRESSES) > 0, "the end of the arm press")
 
 
+@pytest.mark.safety("S1.19")
 def test_button_arm_and_restart(box: Box, guard: Child, tmp_path: Path) -> None:
     """Never armed → armed → pressed → durable; a restarted guard is shut and remembers the latch."""
     until(lambda: box.tripped(Reason.NEVER_ARMED), "NEVER_ARMED stored")
@@ -109,6 +113,7 @@ def test_button_arm_and_restart(box: Box, guard: Child, tmp_path: Path) -> None:
         assert not (box.state / "latch" / RECORD).exists()
 
 
+@pytest.mark.safety("S3.12")
 def test_a_frozen_driver_stops_the_heartbeat(box: Box, guard: Child) -> None:
     """The loop that reads the lines writes the heartbeat: it cannot look alive without reading."""
     box.send("freeze")
@@ -125,6 +130,7 @@ def test_unreadable_lines_trip(box: Box, guard: Child) -> None:
     assert box.word(GuardWord.STATE) == before + 1
 
 
+@pytest.mark.safety("S3.10", "HW-23")
 def test_a_trip_of_the_core_is_persisted_by_the_guard(box: Box, guard: Child) -> None:
     """The core asks through its page; the guard adopts, orders and persists (SAFETY 3)."""
     _arm(box)
@@ -134,6 +140,7 @@ def test_a_trip_of_the_core_is_persisted_by_the_guard(box: Box, guard: Child) ->
     assert not (box.state / "latch" / RECORD).exists()
 
 
+@pytest.mark.safety("S3.1")
 def test_a_second_guard_refuses(box: Box, guard: Child, tmp_path: Path) -> None:
     """Two owners of one page would each undo the other's trip."""
     with running(box.arguments, tmp_path / "second.log") as second:
@@ -168,6 +175,37 @@ def test_a_configuration_it_cannot_use_is_refused(
         assert sentence in child.output()
         assert "DO:" in child.output()
     assert box.word(GuardWord.HEARTBEAT_NS) == 0
+
+
+@pytest.mark.safety("S3.17")
+def test_priority_and_locked_memory_are_what_the_system_granted(box: Box, guard: Child) -> None:
+    """The page's flags against the kernel's own answer; a refusal is said, never assumed away."""
+    until(lambda: box.word(GuardWord.HEARTBEAT_NS), "a heartbeat")
+    flags = box.word(GuardWord.FLAGS)
+    realtime = os.sched_getscheduler(guard.pid) == os.SCHED_FIFO
+    locked = re.search(r"VmLck:\s+([1-9]\d*) kB", Path(f"/proc/{guard.pid}/status").read_text())
+    assert bool(flags & GuardFlag.REALTIME) is realtime
+    assert bool(flags & GuardFlag.LOCKED) is bool(locked)
+    assert ("no SCHED_FIFO" in guard.output()) is not realtime
+    others = {int(task.name) for task in Path(f"/proc/{guard.pid}/task").iterdir()} - {guard.pid}
+    assert others
+    assert all(os.sched_getscheduler(task) == os.SCHED_OTHER for task in others), "helpers do not compete"
+
+
+@pytest.mark.safety("S3.12")
+def test_the_loop_beats_every_20_ms(box: Box, guard: Child) -> None:
+    """A hundred beats: none closer to the hold's 250 ms than a machine under test may bring it."""
+    beats: list[int] = []
+
+    def gather() -> bool:
+        beat_ns = box.word(GuardWord.HEARTBEAT_NS)
+        if not beats or beat_ns != beats[-1]:
+            beats.append(beat_ns)
+        return len(beats) > 100
+
+    until(gather, "a hundred heartbeats")
+    gaps = sorted(b - a for a, b in itertools.pairwise(beats))
+    assert 15_000_000 < gaps[len(gaps) // 2] < 100_000_000
 
 
 def test_page_words_are_plain_numbers(box: Box, guard: Child) -> None:

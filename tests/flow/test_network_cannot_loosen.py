@@ -84,6 +84,7 @@ class _Nobody:
     latest = healthz = add_checkpoint
 
 
+@pytest.mark.safety("C04.1")
 def test_every_server_has_routes(tmp_path: Path) -> None:
     """The enumeration below finds something to try, and the page's only verbs are for reading."""
     found = _applications(tmp_path)
@@ -172,6 +173,7 @@ def _filled(path: str, account: str) -> list[str]:
     return filled
 
 
+@pytest.mark.safety("C04.1")
 def test_no_route_changes_anything_on_a_tripped_appliance(box: Box, up: Child, tmp_path: Path) -> None:
     """Latch epoch, armed word, mode, trip, holds, limits, permit: the same before and after."""
     ports = ports_of(box.config)
@@ -198,6 +200,7 @@ def test_no_route_changes_anything_on_a_tripped_appliance(box: Box, up: Child, t
     assert up.process.poll() is None
 
 
+@pytest.mark.safety("C04.2")
 def test_a_hostile_venue_cannot_loosen_anything(box: Box, up: Child) -> None:
     """Orders, fills and prices nobody asked for, on the live account: it may trip again, not open."""
     ports = ports_of(box.config)
@@ -271,6 +274,7 @@ LOOPBACK = {"0100007F", "00000000000000000000000001000000"}
 LISTEN = "0A"
 
 
+@pytest.mark.safety("S12.1", "C04.3")
 def test_everybody_listens_on_loopback_only(box: Box, up: Child) -> None:
     """Every process of the appliance, by the kernel's own tables: TCP, UDP, raw, packet and UNIX sockets."""
     pids = _descendants(up.pid)

@@ -88,6 +88,7 @@ def _entries(loop: Loop) -> int:
     return sum(not order.request.reduce_only for order in live)
 
 
+@pytest.mark.safety("S3.22")
 def test_a_venue_that_never_answers_stops_neither_mode_nor_heartbeat(tmp_path: Path) -> None:
     """The other loop waits for it; this one follows the page, so lights and watchdog stay true."""
 
@@ -115,6 +116,7 @@ def test_a_venue_that_never_answers_stops_neither_mode_nor_heartbeat(tmp_path: P
     asyncio.run(run())
 
 
+@pytest.mark.safety("S1.20", "S4.4")
 def test_a_trip_restarts_the_sweep_before_anything_else_is_looked_at(tmp_path: Path) -> None:
     """Confirmed cancels of an earlier trip are no confirmation of this one, not for one round."""
 
@@ -129,6 +131,7 @@ def test_a_trip_restarts_the_sweep_before_anything_else_is_looked_at(tmp_path: P
     asyncio.run(run())
 
 
+@pytest.mark.safety("S3.20")
 @pytest.mark.parametrize("mode", [Mode.PAUSED, Mode.REDUCED, Mode.EMERGENCY])
 def test_a_stop_sees_the_cancels_through(tmp_path: Path, mode: Mode) -> None:
     """SIGTERM right after a trip: cancelled, and asked again until the window has passed."""
@@ -155,6 +158,7 @@ def test_a_stop_sees_the_cancels_through(tmp_path: Path, mode: Mode) -> None:
     asyncio.run(run())
 
 
+@pytest.mark.safety("S3.20")
 def test_a_stop_keeps_trying_through_an_outage_and_gives_up_at_its_limit(tmp_path: Path) -> None:
     """The venue is away for a while: cancelled when it is back. It never comes back: the limit."""
 
@@ -184,6 +188,7 @@ def test_a_stop_keeps_trying_through_an_outage_and_gives_up_at_its_limit(tmp_pat
     asyncio.run(run())
 
 
+@pytest.mark.safety("S7.6", "HW-10")
 def test_cancels_go_before_exits(tmp_path: Path) -> None:
     """Entries first, then the leg, then its exit (SAFETY 7), in the first round of an emergency."""
 
@@ -204,6 +209,7 @@ def test_cancels_go_before_exits(tmp_path: Path) -> None:
     asyncio.run(run())
 
 
+@pytest.mark.safety("S1.6", "S1.8")
 @pytest.mark.parametrize("mode", [Mode.REDUCED, Mode.EMERGENCY])
 def test_nothing_is_worked_off_on_a_ledger_known_to_be_wrong(tmp_path: Path, mode: Mode) -> None:
     """Neither at once nor step by step; entries are cancelled all the same."""
@@ -224,6 +230,7 @@ def test_nothing_is_worked_off_on_a_ledger_known_to_be_wrong(tmp_path: Path, mod
     asyncio.run(run())
 
 
+@pytest.mark.safety("S7.4")
 def test_an_emergency_ends_flat_and_says_so_once(tmp_path: Path) -> None:
     """After the venue's fills, not after the sending."""
 
@@ -241,6 +248,7 @@ def test_an_emergency_ends_flat_and_says_so_once(tmp_path: Path) -> None:
     asyncio.run(run())
 
 
+@pytest.mark.safety("S1.30", "S6.6")
 def test_an_account_that_disagrees_trips_and_is_not_reconciled(tmp_path: Path) -> None:
     """And arming waits until it agrees again."""
 
@@ -258,6 +266,7 @@ def test_an_account_that_disagrees_trips_and_is_not_reconciled(tmp_path: Path) -
     asyncio.run(run())
 
 
+@pytest.mark.safety("S1.9", "S1.16")
 def test_a_venue_that_is_down_is_a_hold_of_its_scope_and_ends_with_it(tmp_path: Path) -> None:
     """VENUE_DOWN on venue:paper; NORMAL goes on in the same arm epoch."""
 
@@ -286,6 +295,7 @@ def test_a_venue_that_is_down_is_a_hold_of_its_scope_and_ends_with_it(tmp_path: 
     asyncio.run(run())
 
 
+@pytest.mark.safety("S1.14")
 def test_starting_and_reconciling_are_holds_until_the_state_is_rebuilt(tmp_path: Path) -> None:
     """On the box; arming waits for them; they end with their cause."""
 
@@ -311,6 +321,7 @@ def _record(tmp_path: Path) -> Path:
     return record
 
 
+@pytest.mark.safety("S3.11")
 def test_with_no_guard_the_core_persists_its_own_trip(tmp_path: Path) -> None:
     """The armed record goes, durably, without the event loop waiting; with a guard it is the guard's."""
 
@@ -370,6 +381,7 @@ def test_a_disk_that_hangs_or_fails_does_not_stop_the_loop(
     asyncio.run(run())
 
 
+@pytest.mark.safety("S8.5")
 def test_a_store_that_failed_keeps_the_box_from_being_armed(tmp_path: Path) -> None:
     """Named, and no permit."""
 
@@ -386,6 +398,7 @@ def test_a_store_that_failed_keeps_the_box_from_being_armed(tmp_path: Path) -> N
     asyncio.run(run())
 
 
+@pytest.mark.safety("S3.16", "S6.10")
 def test_the_clock_precondition_of_a_replay_is_the_replay_clock(tmp_path: Path) -> None:
     """True without a synchronised clock; and no replay moves the monotonic one (SAFETY 3, 6)."""
     clock = ReplayClock()
@@ -397,6 +410,7 @@ def test_the_clock_precondition_of_a_replay_is_the_replay_clock(tmp_path: Path) 
     assert Loop(Core(), tmp_path).watch.preconditions().clock_ok
 
 
+@pytest.mark.safety("S7.5")
 def test_look_ups_are_bounded(tmp_path: Path) -> None:
     """One order of unknown fate: asked for ten times a second, not in every round."""
 

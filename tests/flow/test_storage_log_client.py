@@ -182,6 +182,7 @@ def test_no_log_and_no_key_are_configuration_errors(tmp_path: Path) -> None:
         run(LogClient.start(replace(settings, command=(str(tmp_path / "no-such-program"),))))
 
 
+@pytest.mark.safety("S8.10")
 def test_a_writer_that_dies_fails_every_pending_and_later_ticket(tmp_path: Path) -> None:
     """Acknowledged ones stay acknowledged; whoever waits on `failed` hears of it."""
     settings = new_log(tmp_path)
@@ -227,6 +228,7 @@ sys.exit(log_writer.serve(log_writer.parse(sys.argv[1:]), Io(fsync=fsync)))
 """
 
 
+@pytest.mark.safety("S8.5")
 def test_a_disk_error_in_the_writer_is_reported_with_its_cause(tmp_path: Path) -> None:
     """It says what failed and exits 74; the entry was durable, its publication was not."""
     settings = replace(new_log(tmp_path, publish_ms=1), command=(sys.executable, "-c", FAULTY))

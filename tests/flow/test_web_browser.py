@@ -126,6 +126,7 @@ async def _chroma(page: Page, png: bytes) -> int:
     return int(await page.evaluate(f"{CHROMA}({json.dumps(picture)})"))
 
 
+@pytest.mark.safety("HW-13")
 def test_mode_changes_reach_the_screen(capsys: pytest.CaptureFixture[str]) -> None:
     """100 changes, each shown in text, title and colour. The time is reported, not judged (HW-13, USR-11)."""
 

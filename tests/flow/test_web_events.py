@@ -75,6 +75,7 @@ async def _reading(session: aiohttp.ClientSession) -> AsyncIterator[Reader]:
         yield Reader(answer)
 
 
+@pytest.mark.safety("HW-13")
 def test_a_mode_change_is_pushed_and_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """With the regular event an hour away, every change arrives because it rang."""
     monkeypatch.setattr(stream, "TICK_S", NEVER_S)

@@ -97,12 +97,14 @@ async def _trip_in_mid_flight(recheck: Callable[[Approved], None] | None) -> tup
     return arrived_before, arrived_after, stopped
 
 
+@pytest.mark.safety("S4.2")
 def test_nothing_leaves_after_the_latch_is_set() -> None:
     """8 are in flight when the button is pressed; the other 192 wait for a connection and stay here."""
     before, after, stopped = asyncio.run(_trip_in_mid_flight(None))
     assert (before, after, stopped) == (8, 0, ORDERS - 8)
 
 
+@pytest.mark.safety("S4.2")
 def test_without_the_second_look_the_queue_would_leave() -> None:
     """The control experiment: a check that only stands before the pool lets nearly everything through."""
     before, after, stopped = asyncio.run(_trip_in_mid_flight(lambda order: None))
@@ -110,6 +112,7 @@ def test_without_the_second_look_the_queue_would_leave() -> None:
     assert after == ORDERS - 8
 
 
+@pytest.mark.safety("S4.2")
 @pytest.mark.parametrize(
     ("order_class", "moved", "expired", "reason"),
     [
@@ -239,6 +242,7 @@ def test_a_bad_body_is_the_callers_mistake(tmp_path: Path, body: bytes, says: st
     asyncio.run(run())
 
 
+@pytest.mark.safety("S4.3")
 def test_an_order_outside_its_validity_window_is_refused(tmp_path: Path) -> None:
     """Stamped when it is written, 1 s; what arrives later does not count (SAFETY 4)."""
 

@@ -39,6 +39,7 @@ VALUES = st.recursive(
 DATA = st.dictionaries(KEYS, VALUES, max_size=6)
 
 
+@pytest.mark.safety("S8.11")
 @quick
 @given(DATA, st.integers(0, 2**53 - 1), st.integers(0, 2**53 - 1), st.integers(-(2**62), 2**62))
 def test_entries_are_what_rfc_8785_writes(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -172,6 +173,7 @@ class World:
         assert not self.core.scribe.of("venue"), self.core.scribe.of("venue")
 
 
+@pytest.mark.safety("S2.1", "S2.5")
 @settings(deadline=None, derandomize=True, max_examples=250)
 @given(st.lists(ACTS, min_size=5, max_size=40))
 def test_never_lets_danger_through_and_never_traps_an_exit(acts: list[tuple[Any, ...]]) -> None:

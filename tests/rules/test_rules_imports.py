@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 
+import pytest
+
 from tests.rules.source import ROOT, imports, modules, product
 
 IMPURE = {
@@ -61,6 +63,7 @@ def test_flow_has_one_direction() -> None:
                 assert target.split(".")[1] not in deciding, where
 
 
+@pytest.mark.safety("S3.18", "HW-19")
 def test_guard_and_core_share_only_the_pages() -> None:
     """`hardware` imports nothing of `appliance`; one module of the core imports `hardware.pages`."""
     for module in modules("hardware"):
@@ -75,6 +78,7 @@ def test_guard_and_core_share_only_the_pages() -> None:
     assert users <= {("appliance/runtime/guard_link.py", "hardware.pages")}
 
 
+@pytest.mark.safety("S3.18")
 def test_the_guard_depends_on_the_standard_library_and_its_named_driver_only() -> None:
     """What stops the core must not share its dependencies; gpiozero is imported by its driver alone."""
     for module in modules("hardware"):

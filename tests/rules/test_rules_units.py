@@ -61,6 +61,7 @@ def test_restart_policy_cannot_loop_on_configuration(unit: Path) -> None:
     assert f"RestartPreventExitStatus={codes}\n" in unit.read_text()
 
 
+@pytest.mark.safety("S3.19", "S3.20")
 def test_the_core_wants_the_guard_and_never_requires_it() -> None:
     """SAFETY 3: cancels must still be possible while the guard is down."""
     text = (ROOT / "systemd" / "interlock-core.service").read_text()
@@ -71,6 +72,7 @@ def test_the_core_wants_the_guard_and_never_requires_it() -> None:
     assert stop >= 60
 
 
+@pytest.mark.safety("S3.17", "S11.3")
 def test_the_guard_gets_what_it_asks_for() -> None:
     """Real-time priority, locked memory, and the last place in the queue of the out-of-memory killer."""
     text = (ROOT / "systemd" / "interlock-guard.service").read_text()

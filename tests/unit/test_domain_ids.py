@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+import pytest
+
 from appliance.domain.ids import ORDER_ID_MAX, IntentId, SourceId, derive_order_id
 
 
@@ -14,6 +16,7 @@ def test_an_order_id_is_a_function_of_the_wish() -> None:
     assert made == "il-25e6c174600b89b6fba81ad427da7e"
 
 
+@pytest.mark.safety("S4.7")
 def test_it_fits_every_venue() -> None:
     """At most 36 characters of [a-z0-9-] (Binance: ^[a-zA-Z0-9-_]{1,36}$)."""
     made = derive_order_id("demo", SourceId("s" * 500), IntentId("ü" * 500))
@@ -21,6 +24,7 @@ def test_it_fits_every_venue() -> None:
     assert len(made) <= ORDER_ID_MAX
 
 
+@pytest.mark.safety("S4.7")
 def test_fields_are_framed() -> None:
     """("ab", "c") and ("a", "bc") are different wishes (P02)."""
     made = {

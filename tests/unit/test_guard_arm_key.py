@@ -26,6 +26,7 @@ class Bench:
             self.now_ns += STEP_NS
 
 
+@pytest.mark.safety("S6.2")
 @pytest.mark.parametrize(
     ("open_ns", "closed_ns", "presses"),
     [
@@ -45,6 +46,7 @@ def test_timing_of_an_arm_press(open_ns: int, closed_ns: int, presses: int) -> N
     assert bench.presses == presses
 
 
+@pytest.mark.safety("S6.2")
 def test_a_key_found_turned_at_start_never_arms() -> None:
     """A new close is needed: a stuck key is not a wish."""
     bench = Bench()
@@ -64,6 +66,7 @@ def test_bounce_does_not_break_a_press() -> None:
     assert bench.presses == 1
 
 
+@pytest.mark.safety("S6.7")
 def test_a_button_press_restarts_the_sequence() -> None:
     """Any press of the kill button makes the key start again from open."""
     bench = Bench()

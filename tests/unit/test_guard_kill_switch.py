@@ -16,6 +16,7 @@ def _closed() -> KillSwitch:
     return switch
 
 
+@pytest.mark.safety("S1.19")
 def test_the_first_open_reading_trips_without_debounce() -> None:
     """SAFETY 1: the first edge shuts the gate."""
     outcome = _closed().read(Level.OPEN, True, 1)
@@ -34,6 +35,7 @@ def test_an_edge_trips_although_the_level_is_closed_again() -> None:
     assert switch.state is SwitchState.RELEASING
 
 
+@pytest.mark.safety("S1.21")
 @pytest.mark.parametrize(("held_ns", "liquidates"), [(LIQUIDATE_NS - 1, False), (LIQUIDATE_NS, True)])
 def test_liquidation_needs_20_ms_of_open_level(held_ns: int, liquidates: bool) -> None:
     """One spike must not sell the book (SAFETY 1)."""

@@ -23,11 +23,13 @@ from hardware.pages import Reason
 GOOD = ArmedRecord(7, "b" * 32, "serial-1", "cid-1")
 
 
+@pytest.mark.safety("S5.1")
 def test_a_record_survives_its_encoding() -> None:
     """What is stored is what was armed."""
     assert decode_record(GOOD.encode()) == GOOD
 
 
+@pytest.mark.safety("S5.2", "S5.3", "S5.4")
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
@@ -46,6 +48,7 @@ def test_what_a_start_makes_of_a_record(data: bytes | None, reason: Reason) -> N
     assert judge(data, "serial-1", "cid-1") is reason
 
 
+@pytest.mark.safety("S5.1")
 @settings(deadline=None, derandomize=True, max_examples=300)
 @given(st.integers(0, len(GOOD.encode()) * 8 - 1))
 def test_one_flipped_bit_never_leaves_a_valid_record(bit: int) -> None:
@@ -55,6 +58,7 @@ def test_one_flipped_bit_never_leaves_a_valid_record(bit: int) -> None:
     assert decode_record(bytes(data)) is None
 
 
+@pytest.mark.safety("S5.1")
 def test_store_and_remove(tmp_path: Path) -> None:
     """Armed is a file, tripped is its absence; removing twice is no error."""
     store_armed(tmp_path, GOOD)
@@ -65,6 +69,7 @@ def test_store_and_remove(tmp_path: Path) -> None:
     assert read_record(tmp_path) is None
 
 
+@pytest.mark.safety("S5.3")
 def test_a_crash_before_the_rename_leaves_the_box_tripped(tmp_path: Path) -> None:
     """A half-made record lies beside, not in place; a trip sweeps it away."""
     (tmp_path / (RECORD + ".new")).write_bytes(GOOD.encode())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import dataclasses
 import itertools
 import subprocess
 import sys
@@ -14,12 +15,13 @@ from pathlib import Path
 
 import pytest
 
-from hardware import pages
-from hardware.board import BoardError, Edge, Levels
+from hardware import board_gpiozero, pages
+from hardware.board import BoardError, Edge, Levels, Pins
+from hardware.config import EXAMPLE, load
 from hardware.guard import Guard
 from hardware.latch import ArmedRecord, LatchKeeper
 from hardware.lights import LIGHTS, TIMES_MS, Pattern, Stands, is_lit
-from hardware.main import LIGHTS_S, LOOP_S, Lights
+from hardware.main import LIGHTS_S, LOOP_S, Lights, show_fault
 from hardware.notify import Notifier
 from hardware.pages import CoreWord, GuardWord, Mode, Reason
 from tests.processes import ROOT, until
@@ -35,6 +37,7 @@ def _seen(stands: Stands) -> list[tuple[bool, ...]]:
     return [tuple(is_lit(pattern, at_ms) for pattern in LIGHTS[stands]) for at_ms in range(0, 2_000, 20)]
 
 
+@pytest.mark.safety("S11.1", "HW-03")
 @pytest.mark.parametrize("stands", list(Stands))
 def test_no_steady_light_ever_means_healthy(stands: Stands) -> None:
     """Steady is the fault alone; green is dark most of the time wherever it is lit at all."""
@@ -46,6 +49,7 @@ def test_no_steady_light_ever_means_healthy(stands: Stands) -> None:
     assert on_ms * 4 < off_ms
 
 
+@pytest.mark.safety("S11.5")
 @pytest.mark.parametrize("one, other", list(itertools.combinations(Stands, 2)))  # noqa: PT006
 def test_every_two_states_differ_by_position_or_rhythm(one: Stands, other: Stands) -> None:
     """In black and white: for at least a tenth of the time, or by how often a lamp changes."""
@@ -59,6 +63,7 @@ def test_every_two_states_differ_by_position_or_rhythm(one: Stands, other: Stand
     assert first != second
 
 
+@pytest.mark.safety("S11.5", "HW-05")
 def test_a_trip_is_red_and_nothing_else_is() -> None:
     """Position alone: the lamp of BCM 24 says that somebody must come, and whether it is stored by rhythm."""
     red = {stands for stands in Stands if LIGHTS[stands][2] is not Pattern.OFF}
@@ -69,6 +74,7 @@ def test_a_trip_is_red_and_nothing_else_is() -> None:
     assert Pattern.FAST not in stored
 
 
+@pytest.mark.safety("S11.6", "HW-04")
 def test_a_lost_core_is_yellow_fast_in_every_state() -> None:
     """And never green."""
     for stands in Stands:
@@ -76,6 +82,7 @@ def test_a_lost_core_is_yellow_fast_in_every_state() -> None:
             assert LIGHTS[stands][:2] == (Pattern.OFF, Pattern.FAST)
 
 
+@pytest.mark.safety("S5.7", "S11.2")
 @pytest.mark.parametrize("mode", list(Mode))
 @pytest.mark.parametrize("reason", [Reason.NONE, Reason.NOT_ARMED, Reason.KILL_BUTTON, Reason.TAMPER])
 @pytest.mark.parametrize("stored", [True, False])
@@ -137,6 +144,7 @@ def _beat(box: Box) -> None:
     box.page[GuardWord.HEARTBEAT_NS] = time.monotonic_ns()
 
 
+@pytest.mark.safety("S11.3")
 def test_lamps_are_tested_at_the_start_then_follow_the_loop() -> None:
     """All three at once; then the fault pattern while nobody reads the lines; then what the loop says."""
     box, board = Box(), SlowBoard()
@@ -156,6 +164,7 @@ def test_lamps_are_tested_at_the_start_then_follow_the_loop() -> None:
     assert board.shown[-1] == (False, True, True), "left behind: nobody watches the button any more"
 
 
+@pytest.mark.safety("S11.2")
 def test_green_goes_out_when_the_loop_stops() -> None:
     """Within 250 ms and one step of the lights, by the heartbeat alone."""
     box, board = Box(), SlowBoard()
@@ -179,6 +188,7 @@ def test_green_goes_out_when_the_loop_stops() -> None:
     assert LIGHTS_S <= 0.05, "a pulse of 80 ms is not missed, and 1 s holds many looks"
 
 
+@pytest.mark.safety("S3.13")
 def test_an_led_driver_that_hangs_does_not_delay_a_trip() -> None:
     """Its thread hangs; the loop reads, trips and beats on."""
     box, board = Box(), SlowBoard()
@@ -194,6 +204,7 @@ def test_an_led_driver_that_hangs_does_not_delay_a_trip() -> None:
         lights.finish()
 
 
+@pytest.mark.safety("S3.13", "S5.6")
 def test_a_disk_that_hangs_does_not_delay_a_trip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The page word is there, "stored" is not, and the loop goes on."""
     hanging, release = threading.Event(), threading.Event()
@@ -219,6 +230,7 @@ def test_a_disk_that_hangs_does_not_delay_a_trip(tmp_path: Path, monkeypatch: py
     keeper.close()
 
 
+@pytest.mark.safety("S3.13")
 def test_the_loop_touches_no_disk_no_journal_and_no_lamp() -> None:
     """By inspection: what the loop runs imports no IO, and its body calls what may not block only."""
     pure = {"guard", "kill_switch", "arm_key", "tamper", "lights"}
@@ -255,6 +267,7 @@ class OrderedGuard(Guard):
         super()._read_button(edges, levels, now_ns)
 
 
+@pytest.mark.safety("S3.12")
 def test_the_heartbeat_is_written_after_the_lines_were_read() -> None:
     """A loop that could not read does not look alive."""
     box = Box()
@@ -277,10 +290,9 @@ sys.exit(main.main(sys.argv[1:]))
 """
 
 
+@pytest.mark.safety("S11.3")
 def test_a_guard_that_cannot_light_ends(tmp_path: Path) -> None:
     """SAFETY 11: a lamp left lit by a thread that died would go on saying what it said last."""
-    from hardware.config import EXAMPLE
-
     state, runtime = tmp_path / "state", tmp_path / "run"
     (state / "latch").mkdir(parents=True)
     runtime.mkdir(mode=0o700)
@@ -292,6 +304,27 @@ def test_a_guard_that_cannot_light_ends(tmp_path: Path) -> None:
     assert "light" in found.stderr
 
 
+@pytest.mark.safety("S11.3")
+def test_the_fault_pattern_is_left_behind_by_a_program_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`ExecStopPost=` runs it: green off, yellow and red on, on whatever board the configuration names."""
+    shown: list[tuple[bool, bool, bool]] = []
+    monkeypatch.setattr(
+        board_gpiozero.GpiozeroBoard, "light", lambda _board, *lit: shown.append(lit)
+    )
+    config = dataclasses.replace(load(EXAMPLE), driver="gpiozero", pin_factory="mock")
+    show_fault(config)
+    assert shown == [(False, True, True)]
+
+
+@pytest.mark.safety("S6.1", "HW-02", "HW-03", "HW-04", "HW-05")
+def test_lines_and_lamps_are_where_the_wiring_says() -> None:
+    """BCM 17 button, 27 key, 4 tamper, 22 green, 23 yellow, 24 red: by default and in the example."""
+    expected = {"button": 17, "key": 27, "tamper": 4, "green": 22, "yellow": 23, "red": 24}
+    assert dataclasses.asdict(Pins()) == expected
+    assert dataclasses.asdict(load(EXAMPLE).pins) == expected
+
+
+@pytest.mark.safety("S5.8")
 def test_an_armed_record_behind_a_trip_is_removed_again(tmp_path: Path) -> None:
     """The queue of the disk thread keeps their order: arm, then trip, ends tripped."""
     keeper = LatchKeeper(tmp_path)

@@ -57,6 +57,7 @@ def test_an_armed_page_of_this_boot_is_open(run: Run) -> None:
     assert run.refusal(run.link()) is None
 
 
+@pytest.mark.safety("S3.3")
 @pytest.mark.parametrize(
     "change",
     [
@@ -85,6 +86,7 @@ def _look_again(link: PageLink) -> None:
     link.status()
 
 
+@pytest.mark.safety("S3.4")
 def test_a_re_created_page_is_mapped_at_the_next_look(run: Run) -> None:
     """The old mapping would go on showing a guard that is no longer there: open, and never late."""
     link = run.link()
@@ -104,6 +106,18 @@ def test_a_re_created_page_is_mapped_at_the_next_look(run: Run) -> None:
     assert run.refusal(link) is None
 
 
+@pytest.mark.safety("S3.4")
+def test_a_page_replaced_in_one_step_is_noticed(run: Run) -> None:
+    """Another file under the same name: the mapping of the first is dropped, whatever it shows."""
+    link, path = run.link(), run.directory / pages.GUARD_PAGE
+    other = run.directory / "other"
+    other.write_bytes(bytes(PAGE_SIZE))
+    other.rename(path)
+    _look_again(link)
+    assert run.refusal(link) is Reason.GUARD_MISSING
+
+
+@pytest.mark.safety("S3.4")
 def test_the_file_is_looked_at_every_100_ms_and_not_more_often(run: Run) -> None:
     """A system call per order would be too dear; per tick it is not."""
     link = run.link()
@@ -116,6 +130,7 @@ def test_the_file_is_looked_at_every_100_ms_and_not_more_often(run: Run) -> None
     assert not link.read().present
 
 
+@pytest.mark.safety("S3.4")
 @pytest.mark.parametrize("size", [0, 1, PAGE_SIZE - 1, PAGE_SIZE + 1])
 def test_a_page_of_another_size_is_never_mapped(run: Run, size: int) -> None:
     """Reading behind its end would kill the reader."""
@@ -127,6 +142,7 @@ def test_a_page_of_another_size_is_never_mapped(run: Run, size: int) -> None:
         PageFile(path, writable=False)
 
 
+@pytest.mark.safety("S3.2")
 def test_existing_pages_are_opened_in_place(run: Run) -> None:
     """Creating again changes neither file nor content; starting again counts the generation only."""
     before = [(run.directory / name).stat().st_ino for name in (pages.GUARD_PAGE, pages.CORE_PAGE)]
@@ -142,6 +158,7 @@ def test_existing_pages_are_opened_in_place(run: Run) -> None:
     assert not any(run.guard.words[4:])
 
 
+@pytest.mark.safety("S3.2")
 def test_nothing_in_the_project_truncates_unlinks_or_renames_a_page() -> None:
     """SAFETY 3: re-opening with truncation kills the mapped peer with SIGBUS. By inspection."""
     names = re.compile(r"GUARD_PAGE|CORE_PAGE|guard\.page|core\.page")
@@ -163,6 +180,7 @@ def test_nothing_in_the_project_truncates_unlinks_or_renames_a_page() -> None:
     assert "unlink(" not in text
 
 
+@pytest.mark.safety("S3.2")
 def test_the_pages_outlive_their_writers() -> None:
     """tmpfiles.d makes the directory; no unit owns it, so no stop of a unit removes the pages."""
     for unit in (ROOT / "systemd").glob("*.service"):
@@ -170,6 +188,7 @@ def test_the_pages_outlive_their_writers() -> None:
     assert re.search(r"(?m)^d /run/interlock 0700 ", (ROOT / "systemd/interlock.tmpfiles.conf").read_text())
 
 
+@pytest.mark.safety("S3.1")
 def test_the_core_cannot_write_the_guards_page(run: Run) -> None:
     """Mapped read-only: one writer each."""
     link = run.link()
@@ -191,6 +210,7 @@ def test_without_pages_there_is_no_core(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.safety("S3.5")
 def test_words_are_aligned_and_read_as_one() -> None:
     """8-byte words through memoryview.cast('Q'): every index is a multiple of 8 within one page."""
     for words in (GuardWord, CoreWord):
@@ -216,6 +236,7 @@ def _adopt(run: Run, core: memoryview[int]) -> int:
     return core[CoreWord.REQUEST_REASON]
 
 
+@pytest.mark.safety("S3.9")
 def test_every_request_reaches_the_guard_in_its_order(run: Run) -> None:
     """Two trips within one loop of the guard: the second waits for the first to be adopted."""
     link = run.link()
@@ -229,6 +250,7 @@ def test_every_request_reaches_the_guard_in_its_order(run: Run) -> None:
     assert taken == [TripReason.DRAWDOWN, TripReason.DAILY_LOSS, TripReason.INVARIANT, 0, 0]
 
 
+@pytest.mark.safety("S3.11")
 def test_a_request_without_a_guard_waits_on_the_page(run: Run) -> None:
     """The first reason stands there for whoever comes; the second follows once it was taken."""
     (run.directory / pages.GUARD_PAGE).unlink()
@@ -257,6 +279,7 @@ def test_a_request_of_a_core_that_died_is_still_there(run: Run) -> None:
     assert _adopt(run, core) == TripReason.DRAWDOWN
 
 
+@pytest.mark.safety("S8.5")
 def test_a_failed_store_is_remembered_until_the_machine_restarts(run: Run) -> None:
     """SAFETY 8: over every restart of the core, not over a boot."""
     link = run.link()

@@ -112,6 +112,7 @@ class Box:
         self.read()
 
 
+@pytest.mark.safety("S1.24")
 def test_every_start_is_shut() -> None:
     """SAFETY 1: a restarted guard of the same boot is shut too, one epoch further."""
     box = Box(Reason.NOT_ARMED)
@@ -123,6 +124,7 @@ def test_every_start_is_shut() -> None:
     assert box.word(GuardWord.STATE) == before + 1
 
 
+@pytest.mark.safety("S5.8")
 def test_arming_needs_proof_permit_and_a_durable_record() -> None:
     """SAFETY 6: and the words are written only after the disk has answered."""
     box = Box()
@@ -138,6 +140,7 @@ def test_arming_needs_proof_permit_and_a_durable_record() -> None:
     assert box.word(GuardWord.ARM_OUTCOME) == ArmOutcome.ARMED
 
 
+@pytest.mark.safety("S6.4")
 def test_without_the_proof_test_nothing_arms() -> None:
     """A shorted button looks healthy for ever otherwise."""
     box = Box()
@@ -149,6 +152,7 @@ def test_without_the_proof_test_nothing_arms() -> None:
     assert box.word(GuardWord.ARM_OUTCOME) == ArmOutcome.NO_PROOF
 
 
+@pytest.mark.safety("S6.5")
 def test_without_the_cores_permit_a_press_is_only_a_step() -> None:
     """The core decides about modes; the guard only counts."""
     box = Box()
@@ -171,6 +175,7 @@ def test_a_permit_of_an_earlier_trip_does_not_arm() -> None:
     assert not box.guard.is_open()
 
 
+@pytest.mark.safety("S5.8")
 def test_a_press_while_the_record_is_being_stored_wins() -> None:
     """The record may become durable afterwards; the trip's removal is queued behind it."""
     box = Box()
@@ -185,6 +190,7 @@ def test_a_press_while_the_record_is_being_stored_wins() -> None:
     assert box.keeper.stored_trip == box.word(GuardWord.STATE)
 
 
+@pytest.mark.safety("S8.5")
 def test_a_failed_disk_refuses_to_arm() -> None:
     """After a failed fsync nothing arms until the machine restarts (SAFETY 8)."""
     box = Box()
@@ -197,6 +203,7 @@ def test_a_failed_disk_refuses_to_arm() -> None:
     assert box.word(GuardWord.ARM_OUTCOME) == ArmOutcome.NOT_STORED
 
 
+@pytest.mark.safety("S1.19")
 def test_a_press_shuts_the_gate_in_the_same_pass() -> None:
     """One aligned word, before disk, lights and log."""
     box = Box()
@@ -211,6 +218,7 @@ def test_a_press_shuts_the_gate_in_the_same_pass() -> None:
     assert box.word(GuardWord.LIQUIDATE) == box.word(GuardWord.STATE)
 
 
+@pytest.mark.safety("S1.21")
 def test_a_glitch_trips_and_does_not_liquidate() -> None:
     """The edge is enough for the gate, never for selling."""
     box = Box()
@@ -222,6 +230,7 @@ def test_a_glitch_trips_and_does_not_liquidate() -> None:
     assert box.word(GuardWord.LIQUIDATE) != box.word(GuardWord.STATE)
 
 
+@pytest.mark.safety("S1.3")
 def test_the_first_reason_wins_and_later_ones_are_recorded() -> None:
     """SAFETY 1; each later trip voids permits by moving the epoch."""
     box = Box()
@@ -234,6 +243,7 @@ def test_the_first_reason_wins_and_later_ones_are_recorded() -> None:
     assert box.word(GuardWord.STATE) == before + 1
 
 
+@pytest.mark.safety("S3.10")
 @pytest.mark.parametrize(
     ("reason", "adopted"), [(Reason.DRAWDOWN, Reason.DRAWDOWN), (0, Reason.INVARIANT), (99, Reason.INVARIANT)]
 )
@@ -264,6 +274,7 @@ def test_unreadable_lines_trip_once_and_show_the_fault() -> None:
     assert box.guard.lights == LIGHTS[Stands.FAULT]
 
 
+@pytest.mark.safety("HW-06")
 @pytest.mark.parametrize(("reaction", "trips"), [("alert", False), ("paused", True), ("emergency", True)])
 def test_tamper_reaction(reaction: str, trips: bool) -> None:
     """By configuration: alert only, or a trip."""
@@ -273,6 +284,7 @@ def test_tamper_reaction(reaction: str, trips: bool) -> None:
     assert box.guard.is_open() is not trips
 
 
+@pytest.mark.safety("HW-06")
 def test_an_open_case_at_start_counts() -> None:
     """The level is read, no edge is needed."""
     box = Box(Reason.NOT_ARMED)
@@ -282,6 +294,7 @@ def test_an_open_case_at_start_counts() -> None:
     assert box.word(GuardWord.REASON) == Reason.TAMPER
 
 
+@pytest.mark.safety("S5.7")
 def test_lights_tell_stored_from_not_yet_stored() -> None:
     """SAFETY 5 and 11: a power cut before "stored" is shown may lose the reason, never the latch."""
     box = Box()
@@ -294,6 +307,7 @@ def test_lights_tell_stored_from_not_yet_stored() -> None:
     assert box.guard.lights == LIGHTS[Stands.EMERGENCY]
 
 
+@pytest.mark.safety("S11.6")
 def test_a_core_that_stopped_is_shown_within_one_second() -> None:
     """A dead core never leaves a green light behind (ARCHITECTURE)."""
     box = Box()
@@ -304,6 +318,7 @@ def test_a_core_that_stopped_is_shown_within_one_second() -> None:
     assert box.guard.stands(HEALTHY, box.now_ns + CORE_LOST_NS + 1) is Stands.CORE_LOST
 
 
+@pytest.mark.safety("S3.3")
 def test_a_page_of_another_boot_counts_as_no_core() -> None:
     """What another boot left behind says nothing."""
     box = Box()
@@ -331,6 +346,7 @@ def test_lights_follow_mode_and_holds(mode: Mode, holds: int, stands: Stands) ->
     assert box.guard.stands(HEALTHY, box.now_ns) is stands
 
 
+@pytest.mark.safety("S11.5")
 def test_lights_rows_differ_without_colour() -> None:
     """Position and rhythm alone tell every row apart."""
     assert len(set(LIGHTS.values())) == len(LIGHTS)

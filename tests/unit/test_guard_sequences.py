@@ -49,6 +49,7 @@ def _proven(reason: Reason = Reason.NEVER_ARMED) -> Box:
     return box
 
 
+@pytest.mark.safety("S6.2")
 @pytest.mark.parametrize(
     ("open_ms", "closed_ms", "arms"),
     [
@@ -69,21 +70,22 @@ def test_only_an_arm_press_of_the_right_length_arms(open_ms: int, closed_ms: int
     assert box.guard.is_open() is arms
 
 
+@pytest.mark.safety("S6.2")
 def test_a_key_that_is_turned_at_the_start_never_arms() -> None:
     """However long it stays; only a new close after 1 s open does."""
     box = _proven()
     box.guard = Guard(box.page, box.core, box.keeper, ("boot", "board", "card"), BOOT)
     box.guard.start(Reason.NOT_ARMED, box.now_ns)
-    box.press()
-    box.permit()
     _hold(box, TURNED, 5_000)
     _hold(box, HEALTHY, 500)
-    box.keeper.finish()
-    box.read()
-    assert not box.guard.is_open()
-    assert box.word(GuardWord.ARM_PRESSES) == 0
+    assert box.word(GuardWord.ARM_PRESSES) == 0, "not even a press that lacks its proof"
+    _hold(box, HEALTHY, 700)
+    _hold(box, TURNED, 3_200)
+    _hold(box, HEALTHY, 100)
+    assert box.word(GuardWord.ARM_PRESSES) == 1
 
 
+@pytest.mark.safety("S6.7")
 @pytest.mark.parametrize("at_ms", [0, 400, 1_000, 1_200, 2_000, 4_200, 4_380, 4_400, 4_420, 4_480])
 def test_the_button_in_the_middle_of_an_arm_press_starts_it_again(at_ms: int) -> None:
     """Whatever part it falls into, and although proof and permit are good again after it."""
@@ -104,6 +106,7 @@ def test_the_button_in_the_middle_of_an_arm_press_starts_it_again(at_ms: int) ->
     assert box.word(GuardWord.LAST) == Reason.KILL_BUTTON
 
 
+@pytest.mark.safety("S6.4")
 @pytest.mark.parametrize("trip", ["tamper", "core", "unreadable"])
 def test_a_proof_test_before_a_trip_does_not_count_after_it(trip: str) -> None:
     """Any trip moves the epoch: the button must be seen to open and close again."""
@@ -128,6 +131,7 @@ def test_a_proof_test_before_a_trip_does_not_count_after_it(trip: str) -> None:
     assert box.guard.is_open()
 
 
+@pytest.mark.safety("S6.4")
 def test_noise_on_a_welded_contact_is_no_proof() -> None:
     """Edges without a level: the line was never read open, so nobody knows that the button can open it."""
     box = _proven()
@@ -150,6 +154,7 @@ def test_an_edge_alone_never_proves_the_button(before: Level) -> None:
     assert not switch.read(Level.CLOSED, False, 2 + RELEASE_NS).proven
 
 
+@pytest.mark.safety("S6.5")
 @pytest.mark.parametrize("behind", [1, 2, 5])
 def test_a_permit_of_any_other_epoch_does_not_arm(behind: int) -> None:
     """Older, or one that has not been yet."""
@@ -161,6 +166,7 @@ def test_a_permit_of_any_other_epoch_does_not_arm(behind: int) -> None:
         assert box.word(GuardWord.ARM_OUTCOME) == ArmOutcome.STEP
 
 
+@pytest.mark.safety("S6.5")
 @pytest.mark.parametrize(("silent_ns", "arms"), [(CORE_LOST_NS, True), (CORE_LOST_NS + 1, False)])
 def test_the_permit_of_a_core_that_is_gone_does_not_arm(silent_ns: int, arms: bool) -> None:
     """It was true when it was written; nobody says so now."""
@@ -210,6 +216,7 @@ def test_nothing_is_armed_over_a_line_nobody_can_read(line: str, when: str) -> N
         assert box.keeper.stored_trip == box.word(GuardWord.STATE), "and the record is removed again"
 
 
+@pytest.mark.safety("S8.5")
 def test_a_failed_disk_is_remembered_over_a_restart_of_the_guard() -> None:
     """SAFETY 8: no arming until the machine restarts, and a new process is no new machine."""
     box = _proven()
@@ -226,6 +233,7 @@ def test_a_failed_disk_is_remembered_over_a_restart_of_the_guard() -> None:
     assert box.word(GuardWord.ARM_OUTCOME) == ArmOutcome.NOT_STORED
 
 
+@pytest.mark.safety("S1.24", "S6.4")
 @pytest.mark.parametrize("verdict", [Reason.NOT_ARMED, Reason.NEVER_ARMED, Reason.FOREIGN_CARD])
 def test_a_restarted_guard_needs_everything_again(verdict: Reason) -> None:
     """Proof, permit and press of the time before are void; a record that is not this box's is removed."""
@@ -239,6 +247,7 @@ def test_a_restarted_guard_needs_everything_again(verdict: Reason) -> None:
     assert not box.guard.is_open()
 
 
+@pytest.mark.safety("HW-02")
 @pytest.mark.parametrize("levels", [PRESSED, HEALTHY._replace(button=Level.UNKNOWN)])
 def test_a_button_open_or_unreadable_at_the_start_is_a_trip(levels: Levels) -> None:
     """U01: pressed at boot, cut wire, unplugged: the level is read, no edge is waited for."""
@@ -280,6 +289,7 @@ class Watched(Box):
     permitted = 0
 
 
+@pytest.mark.safety("S6.5")
 @settings(deadline=None, derandomize=True, max_examples=60)
 @given(st.lists(STEPS, min_size=4, max_size=12))
 def test_no_sequence_opens_the_gate_without_all_of_it(steps: list[str]) -> None:
@@ -324,6 +334,7 @@ class PowerCutError(OSError):
     """A power cut at one call."""
 
 
+@pytest.mark.safety("S5.8")
 @pytest.mark.parametrize("job", ["arm", "trip"])
 @pytest.mark.parametrize("cut", range(8))
 def test_every_crash_point_of_the_latch_is_shut(
@@ -369,6 +380,7 @@ def test_every_crash_point_of_the_latch_is_shut(
         assert done.index("rename") > done.index("fsync"), "the record's bytes before its name"
 
 
+@pytest.mark.safety("S5.6")
 def test_stored_is_said_only_after_the_directory_was_synced(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -394,6 +406,7 @@ def test_stored_is_said_only_after_the_directory_was_synced(
     assert seen == [("unlink", 0), ("unlink", 0), ("fsync", 0)]
 
 
+@pytest.mark.safety("S5.6")
 def test_a_removal_that_fails_is_tried_until_it_works_and_nothing_arms_after(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -418,6 +431,7 @@ def test_a_removal_that_fails_is_tried_until_it_works_and_nothing_arms_after(
     assert not (tmp_path / RECORD).exists()
 
 
+@pytest.mark.safety("S5.5")
 def test_the_page_word_comes_before_the_disk_job() -> None:
     """One aligned word shuts the gate; whatever the disk does comes after it."""
     box = _proven()
@@ -431,6 +445,7 @@ def test_the_page_word_comes_before_the_disk_job() -> None:
     assert order == [False]
 
 
+@pytest.mark.safety("HW-20", "HW-22")
 def test_a_guard_without_a_core_still_trips_and_stores() -> None:
     """Nobody else is needed for the button."""
     box = _proven()

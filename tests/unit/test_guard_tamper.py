@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
+
 from hardware.board import Level
 from hardware.tamper import Tamper
 
 
+@pytest.mark.safety("HW-06")
 def test_open_at_start_counts_once() -> None:
     """Latched: the same opening is one trip."""
     tamper = Tamper()

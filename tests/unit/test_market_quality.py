@@ -174,6 +174,7 @@ def test_a_second_bar_for_the_same_day_is_refused(day: int, reason: DataReason) 
     assert quality.check(bar(day, (9, 9, 9, 9))).reason is reason
 
 
+@pytest.mark.safety("S10.3")
 def test_after_a_clock_step_order_starts_again() -> None:
     """The runtime says so (SAFETY 10); the price is kept and still guards against jumps."""
     quality = _at_100()
@@ -385,6 +386,7 @@ def test_every_observation_is_counted_once() -> None:
     }  # fmt: skip
 
 
+@pytest.mark.safety("S1.15")
 @pytest.mark.parametrize(("age_ns", "held"), [(0, False), (5 * S, False), (5 * S + 1, True), (-S, False)])
 def test_an_old_price_holds_the_instrument(age_ns: int, held: bool) -> None:
     """stale_ns is the last allowed age; the hold says since when and ends with the next accepted price."""
@@ -421,6 +423,7 @@ def test_a_doubtful_newest_price_holds_the_instrument_at_once(bad: Observation, 
     assert quality.hold(3 * S + 1) is None
 
 
+@pytest.mark.safety("S1.15")
 def test_an_instrument_is_held_from_the_start() -> None:
     """No price yet is no permission."""
     quality = DataQuality({SPX: TICKS, InstrumentId("NDX"): TICKS}, 7 * S)

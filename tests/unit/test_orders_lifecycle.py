@@ -241,6 +241,7 @@ def test_what_a_look_up_means(state: OrderState, found: VenueOrder, event: Order
     assert fate(_order(state), found, 10**18) is event
 
 
+@pytest.mark.safety("S4.6")
 @pytest.mark.parametrize(
     ("waited_ns", "event"), [(WINDOW_NS + MARGIN_NS - 1, None), (WINDOW_NS + MARGIN_NS, E.NOT_FOUND)]
 )
@@ -249,6 +250,7 @@ def test_not_found_counts_only_after_window_and_margin(waited_ns: int, event: Or
     assert fate(_order(S.UNKNOWN), None, waited_ns) is event
 
 
+@pytest.mark.safety("S4.7")
 def test_the_id_ledger_never_forgets() -> None:
     """Ours by digest, anything else as it is."""
     ledger = IdLedger([ID])

@@ -161,6 +161,7 @@ def test_allocation_of_the_source(qty: int, reason: Reason | None) -> None:
     assert _reason(core, core.intent(qty=Qty(qty))) is reason
 
 
+@pytest.mark.safety("S2.12")
 @pytest.mark.parametrize(
     ("stop", "reason"),
     [
@@ -187,6 +188,7 @@ def test_stop_side_and_distance_of_a_short(stop: int, reason: Reason | None) -> 
     assert _reason(core, core.intent(side=Side.SELL, stop_price=Price(stop))) is reason
 
 
+@pytest.mark.safety("S2.12")
 def test_the_sources_own_stop_is_attached() -> None:
     """SAFETY 2: an order without a stop gets the configured one, flagged; 5 % below 1,000.00."""
     core = _core()
@@ -206,6 +208,7 @@ def test_the_attached_stop_of_an_odd_price_is_on_a_tick_towards_the_entry() -> N
     assert 0 <= verdict.attached_stop - 95_001.9 < 7
 
 
+@pytest.mark.safety("S2.13")
 def test_without_any_stop_the_order_is_denied() -> None:
     """RSK-07: no order without a stop."""
     core = _core(source=source_limits(default_stop_ppm=None))
@@ -234,6 +237,7 @@ def test_unknown_instrument() -> None:
     assert _reason(core, core.intent(instrument=InstrumentId("DAX"))) is Reason.UNKNOWN_INSTRUMENT
 
 
+@pytest.mark.safety("S4.1")
 def test_an_approval_carries_epoch_and_deadline() -> None:
     """SAFETY 4: at most 250 ms, and void after the next trip."""
     core = _core()

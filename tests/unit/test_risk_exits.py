@@ -40,6 +40,7 @@ def test_a_plain_exit_is_sent_as_asked() -> None:
     assert (verdict.qty, verdict.order_type, verdict.flags) == (1_000, OrderType.MARKET, Flag.NONE)
 
 
+@pytest.mark.safety("S2.1", "S2.9")
 @pytest.mark.parametrize(("qty", "order_class"), [(1_000, OrderClass.REDUCE), (1_001, OrderClass.INCREASE)])
 def test_an_exit_never_crosses_zero(qty: int, order_class: OrderClass) -> None:
     """CONTROLS dangerous order 3: selling more than is held is new exposure."""
@@ -47,6 +48,7 @@ def test_an_exit_never_crosses_zero(qty: int, order_class: OrderClass) -> None:
     assert core.gate.check(_exit(core, qty=Qty(qty))).order_class is order_class
 
 
+@pytest.mark.safety("S2.1")
 def test_working_exits_are_counted() -> None:
     """CONTROLS dangerous order 4: long 10.00 with a working sell of 6.00 leaves 4.00 to reduce."""
     core = _core()
@@ -56,6 +58,7 @@ def test_working_exits_are_counted() -> None:
     assert core.gate.check(_exit(core, qty=Qty(401))).order_class is OrderClass.INCREASE
 
 
+@pytest.mark.safety("S2.2")
 def test_the_protective_leg_does_not_use_up_the_exit() -> None:
     """The attached stop covers the whole position and is no working exit (SAFETY 7; CONTROLS 24)."""
     core = _core()
@@ -64,6 +67,7 @@ def test_the_protective_leg_does_not_use_up_the_exit() -> None:
     _approved(core, _exit(core))
 
 
+@pytest.mark.safety("S2.6")
 @pytest.mark.parametrize(("limit", "qty"), [(400, 400), (1_000, 1_000), (5_000, 1_000)])
 def test_larger_than_the_largest_order_is_sliced(limit: int, qty: int) -> None:
     """The rest follows; the flag says that this is a slice."""
@@ -81,6 +85,7 @@ def test_larger_than_the_largest_value_is_sliced() -> None:
     assert _approved(core, _exit(core)).qty == 300
 
 
+@pytest.mark.safety("S2.6")
 def test_without_limits_a_quarter_leaves_at_a_time() -> None:
     """Missing max size → sliced, not blocked."""
     core = _core()
@@ -108,6 +113,7 @@ def test_off_tick_is_rounded_towards_filling(price: int, sent: int, flag: Flag) 
     assert (verdict.price, verdict.flags) == (sent, flag)
 
 
+@pytest.mark.safety("S2.9")
 @pytest.mark.parametrize(
     ("price", "sent", "flag"),
     [(95_000, 95_000, Flag.NONE), (94_999, 95_000, Flag.PRICE_CLAMPED), (1, 95_000, Flag.PRICE_CLAMPED),
@@ -129,6 +135,7 @@ def test_a_price_that_is_none_is_refused() -> None:
         )
 
 
+@pytest.mark.safety("S2.7")
 @pytest.mark.parametrize(("age_s", "edge"), [(6, 90_000), (11, 85_000), (16, 80_000), (28, 70_000)])
 def test_without_a_fresh_price_the_collar_widens_with_age(age_s: int, edge: int) -> None:
     """Limit at the last good price, 5 % further away per 5 s without a new one."""
@@ -138,6 +145,7 @@ def test_without_a_fresh_price_the_collar_widens_with_age(age_s: int, edge: int)
     assert (verdict.order_type, verdict.price, verdict.flags) == (OrderType.LIMIT, edge, Flag.COLLAR_WIDENED)
 
 
+@pytest.mark.safety("S2.7")
 def test_after_the_fallback_time_the_venues_market_order_is_used() -> None:
     """30 s without a good price: flagged, never trapped."""
     core = _core()
@@ -172,6 +180,7 @@ def test_a_short_is_bought_back_the_same_way() -> None:
     assert core.gate.check(core.intent(qty=Qty(501))).order_class is OrderClass.INCREASE
 
 
+@pytest.mark.safety("S2.2")
 def test_a_protective_stop_is_put_on_a_tick() -> None:
     """PROTECTIVE passes everywhere; its trigger is rounded down to a tick."""
     core = _core(instrument=spx(tick=10))

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from appliance.domain.ids import InstrumentId, OrderId
 from appliance.domain.intent import Action, Intent, OrderType, Side
@@ -162,6 +164,9 @@ def _intents(core: Core) -> dict[OrderClass, Intent]:
     }
 
 
+@pytest.mark.safety(
+    "S1.2", "S1.10", "S1.11", "S2.3", "S2.5", "S2.8", "S2.10", "S2.11", "S2.14", "HW-01", "HW-08"
+)
 @pytest.mark.parametrize(("name", "act", "reason"), CONDITIONS, ids=[name for name, _, _ in CONDITIONS])
 @pytest.mark.parametrize("order_class", list(OrderClass))
 def test_cell(name: str, act: Callable[[Core], None], reason: Reason, order_class: OrderClass) -> None:
@@ -178,6 +183,7 @@ def test_cell(name: str, act: Callable[[Core], None], reason: Reason, order_clas
         assert isinstance(verdict, Approved)
 
 
+@pytest.mark.safety("S2.10", "HW-07")
 @pytest.mark.parametrize("order_class", list(OrderClass))
 def test_with_nothing_standing_every_class_passes(order_class: OrderClass) -> None:
     """NORMAL, armed, everything fresh."""
@@ -188,6 +194,7 @@ def test_with_nothing_standing_every_class_passes(order_class: OrderClass) -> No
     assert verdict.flags in (Flag.NONE, Flag.STOP_ATTACHED)
 
 
+@pytest.mark.safety("S2.14")
 def test_the_table_is_the_one_of_safety_2() -> None:
     """INCREASE never passes a row, CANCEL always; REDUCE is mended where limits or prices are missing."""
     assert all(row[OrderClass.INCREASE] is Cell.DENY for row in MATRIX.values())
@@ -201,6 +208,7 @@ def test_the_table_is_the_one_of_safety_2() -> None:
     }
 
 
+@pytest.mark.safety("S2.11")
 def test_every_condition_of_the_table_is_driven_here() -> None:
     """A row nobody tests is a row nobody knows."""
     assert {reason for _, _, reason in CONDITIONS} == set(MATRIX)
@@ -217,6 +225,7 @@ def test_stop_conditions_come_before_everything_else() -> None:
     assert verdict.reason is Reason.TRIPPED
 
 
+@pytest.mark.safety("HW-01")
 def test_a_core_of_its_own_is_shut_until_somebody_arms() -> None:
     """The gate starts shut: a new latch has no armed epoch."""
     core = Core()
@@ -227,6 +236,7 @@ def test_a_core_of_its_own_is_shut_until_somebody_arms() -> None:
     assert verdict.reason is Reason.NOT_ARMED
 
 
+@pytest.mark.safety("S3.8")
 @pytest.mark.parametrize(
     ("guard_open", "core_open", "is_open"),
     [(True, True, True), (True, False, False), (False, True, False), (False, False, False)],
@@ -241,6 +251,7 @@ def test_either_side_alone_shuts_the_gate(guard_open: bool, core_open: bool, is_
     assert core.latch.is_open() is is_open
 
 
+@pytest.mark.safety("S2.3")
 def test_an_unconfigured_instrument_is_denied_and_a_cancel_of_it_is_not() -> None:
     """There is nothing to hold, so nothing to reduce; the venue may still hold an order."""
     core = Core()
@@ -250,6 +261,27 @@ def test_an_unconfigured_instrument_is_denied_and_a_cancel_of_it_is_not() -> Non
     assert verdict.reason is Reason.UNKNOWN_INSTRUMENT
     cancel = core.intent(instrument=InstrumentId("DAX"), action=Action.CANCEL, target=OrderId("il-x"))
     assert isinstance(core.gate.check(cancel), Approved)
+
+
+@pytest.mark.safety("S2.2")
+@pytest.mark.parametrize(
+    ("changes", "order_class"),
+    [
+        ({}, OrderClass.PROTECTIVE),
+        ({"qty": Qty(HELD + 1)}, OrderClass.INCREASE),
+        ({"qty": Qty(0)}, OrderClass.INCREASE),
+        ({"protects": None}, OrderClass.REDUCE),
+        ({"side": Side.BUY}, OrderClass.INCREASE),
+        ({"order_type": OrderType.MARKET, "stop_price": None}, OrderClass.REDUCE),
+    ],
+)
+def test_a_stop_larger_than_the_position_is_not_protective(
+    changes: dict[str, Any], order_class: OrderClass
+) -> None:
+    """Attached, on the closing side, of at most what is held: one of these missing is another class."""
+    core = _core()
+    leg = _intents(core)[OrderClass.PROTECTIVE]
+    assert core.gate.check(replace(leg, **changes)).order_class is order_class
 
 
 def test_limits_of_the_account_are_the_last_allowed_value() -> None:

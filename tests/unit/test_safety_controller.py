@@ -68,6 +68,7 @@ class Box:
         assert self.latch.is_open()
 
 
+@pytest.mark.safety("S1.1")
 @pytest.mark.parametrize(("mode", "event"), list(itertools.product(Mode, ModeEvent)))
 def test_every_pair_of_the_mode_table(mode: Mode, event: ModeEvent) -> None:
     """Safer modes at once, back one step at a time, NORMAL only by arming out of PAUSED."""
@@ -82,6 +83,7 @@ def test_every_pair_of_the_mode_table(mode: Mode, event: ModeEvent) -> None:
         assert after is mode
 
 
+@pytest.mark.safety("S1.5")
 @pytest.mark.parametrize("reason", [reason for reason in TripReason if reason is not TripReason.NONE])
 def test_each_trip_reason_leads_to_the_mode_of_the_table(reason: TripReason) -> None:
     """SAFETY 1; PAUSED never liquidates."""
@@ -93,6 +95,7 @@ def test_each_trip_reason_leads_to_the_mode_of_the_table(reason: TripReason) -> 
     assert box.safety.liquidation_due() is (reason in (TripReason.DRAWDOWN, TripReason.DAILY_LOSS))
 
 
+@pytest.mark.safety("S1.4")
 def test_tamper_can_be_configured_to_be_an_emergency() -> None:
     """U04: reaction by configuration."""
     box = Box(armed=True, tamper_is_emergency=True)
@@ -151,6 +154,7 @@ def test_every_boot_starts_shut_and_paused() -> None:
     assert trip.reason is TripReason.NEVER_ARMED
 
 
+@pytest.mark.safety("S6.3")
 def test_the_way_from_the_button_to_normal() -> None:
     """EMERGENCY → PAUSED (flat) → NORMAL, one arm press each (SAFETY 6)."""
     box = Box()
@@ -163,6 +167,7 @@ def test_the_way_from_the_button_to_normal() -> None:
     assert box.safety.standing_trip() is None
 
 
+@pytest.mark.safety("S6.3")
 def test_with_positions_the_way_leads_through_reduced() -> None:
     """EMERGENCY → REDUCED → PAUSED."""
     box = Box()
@@ -181,6 +186,7 @@ def test_each_precondition_keeps_the_box_where_it_is(mode: Mode) -> None:
     assert missing(mode, READY) == ()
 
 
+@pytest.mark.safety("S6.6", "HW-14")
 @pytest.mark.parametrize("name", NEEDED[Mode.EMERGENCY])
 def test_a_press_without_its_preconditions_takes_no_step(name: str) -> None:
     """It is logged with the whole table."""
@@ -193,6 +199,7 @@ def test_a_press_without_its_preconditions_takes_no_step(name: str) -> None:
     assert box.scribe.of("arm_press")[-1]["conditions"][name] is False
 
 
+@pytest.mark.safety("S6.6")
 @pytest.mark.parametrize("name", NEEDED[Mode.PAUSED])
 def test_no_permit_without_every_precondition(name: str) -> None:
     """The permit is withdrawn as soon as one fails."""
@@ -203,6 +210,7 @@ def test_no_permit_without_every_precondition(name: str) -> None:
     assert box.guard.permits[-1] == 0
 
 
+@pytest.mark.safety("S1.14")
 def test_no_permit_while_a_hold_stands_on_the_box() -> None:
     """STARTING and RECONCILING end before anybody can arm."""
     box = Box()
@@ -212,6 +220,7 @@ def test_no_permit_while_a_hold_stands_on_the_box() -> None:
     assert box.safety.missing() == ("hold RECONCILING",)
 
 
+@pytest.mark.safety("S3.8")
 def test_an_arming_nobody_permitted_is_not_followed() -> None:
     """The guard's word alone does not open the core's side."""
     box = Box()
@@ -256,6 +265,7 @@ def test_a_later_milder_trip_does_not_end_an_emergency_nor_bring_one_back() -> N
     assert (trip.reason, trip.later) == (TripReason.NEVER_ARMED, (TripReason.KILL_BUTTON, TripReason.TAMPER))
 
 
+@pytest.mark.safety("S3.9")
 def test_the_cores_own_trip_shuts_at_once_and_asks_the_guard() -> None:
     """Before the guard has adopted it, and without one (SAFETY 3)."""
     box = Box()
@@ -272,6 +282,7 @@ def test_the_cores_own_trip_shuts_at_once_and_asks_the_guard() -> None:
     assert told == ["stood when the core started", "test", "adopted"]
 
 
+@pytest.mark.safety("S1.17", "S1.28", "S3.14", "S3.15")
 @pytest.mark.parametrize(
     ("silent_ns", "held", "tripped"),
     [
@@ -293,6 +304,7 @@ def test_a_silent_guard_is_a_hold_then_a_trip(silent_ns: int, held: bool, trippe
     assert box.latch.is_open() is not held
 
 
+@pytest.mark.safety("S1.9")
 def test_a_guard_that_comes_back_in_time_ends_the_hold() -> None:
     """A hold ends by itself with its cause, and trading goes on in the same arm epoch."""
     box = Box()
@@ -306,6 +318,7 @@ def test_a_guard_that_comes_back_in_time_ends_the_hold() -> None:
     assert box.scribe.kinds()[-2:] == ["hold", "hold_end"]
 
 
+@pytest.mark.safety("S3.15")
 def test_a_missing_page_is_a_silent_guard() -> None:
     """Unknown is tripped: also when the page was never there."""
     box = Box()
@@ -332,6 +345,7 @@ def test_a_restarted_guard_leads_to_paused_without_a_trip() -> None:
     box.arm()
 
 
+@pytest.mark.safety("S3.7")
 def test_a_mismatch_that_lasts_becomes_a_hold() -> None:
     """SAFETY 3: it denies the order at once and becomes a hold if it persists."""
     box = Box()
@@ -348,6 +362,7 @@ def test_a_mismatch_that_lasts_becomes_a_hold() -> None:
     assert box.holds.on_box() == ()
 
 
+@pytest.mark.safety("S1.25")
 @pytest.mark.parametrize(
     ("mode", "epoch", "generation", "kept"),
     [
@@ -422,6 +437,7 @@ def test_an_unknown_reason_number_is_a_bug_of_the_other_side() -> None:
     assert trip.reason is TripReason.INVARIANT
 
 
+@pytest.mark.safety("S1.10")
 def test_holds_have_scopes() -> None:
     """Box and venue block everything, an instrument only itself."""
     holds = Holds()

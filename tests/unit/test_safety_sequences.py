@@ -11,6 +11,7 @@ from appliance.domain.reasons import Reason
 from appliance.safety.controller import Remembered, SafetyController
 from appliance.safety.holds import Holds, instrument_scope, venue_scope
 from appliance.safety.latch import HEARTBEAT_HOLD_NS, HEARTBEAT_TRIP_NS, WORD_MASK, CoreLatch, refusal
+from appliance.safety.modes import SYSTEM_MODE
 from tests.kit import SPX, FakeScribe
 from tests.unit.test_safety_controller import READY, Box, _with
 
@@ -67,6 +68,7 @@ def test_every_reason_is_in_the_table_once() -> None:
     assert not SELLS & HOLDS_POSITIONS
 
 
+@pytest.mark.safety("S1.1", "S1.4", "S1.5")
 @pytest.mark.parametrize("start", list(Mode))
 @pytest.mark.parametrize("reason", REASONS)
 def test_a_reason_leads_to_its_mode_from_every_mode(start: Mode, reason: TripReason) -> None:
@@ -81,6 +83,7 @@ def test_a_reason_leads_to_its_mode_from_every_mode(start: Mode, reason: TripRea
     assert not box.latch.is_open()
 
 
+@pytest.mark.safety("S1.3", "HW-14")
 @pytest.mark.parametrize(("first", "second"), list(itertools.permutations(REASONS, 2)))
 @pytest.mark.parametrize("in_one_look", [False, True])
 def test_two_reasons_in_every_order(first: TripReason, second: TripReason, in_one_look: bool) -> None:
@@ -102,6 +105,7 @@ def test_two_reasons_in_every_order(first: TripReason, second: TripReason, in_on
     assert box.safety.liquidation_due() is bool(loss and not wrong)
 
 
+@pytest.mark.safety("S1.3")
 @pytest.mark.parametrize(("first", "second"), list(itertools.permutations(OF_THE_CORE, 2)))
 def test_two_trips_of_the_core_in_every_order(first: TripReason, second: TripReason) -> None:
     """Both are asked of the guard, in their order, before it has answered the first."""
@@ -118,6 +122,7 @@ def test_two_trips_of_the_core_in_every_order(first: TripReason, second: TripRea
     assert not box.safety.is_alone()
 
 
+@pytest.mark.safety("S1.8")
 @pytest.mark.parametrize("wrong", sorted(KNOWN_WRONG))
 @pytest.mark.parametrize("seller", sorted(SELLS))
 @pytest.mark.parametrize("wrong_first", [True, False])
@@ -137,6 +142,7 @@ def test_nothing_is_sold_on_a_ledger_or_clock_known_to_be_wrong(
         assert box.scribe.of("mode")[-1]["liquidation_withheld"] == [wrong]
 
 
+@pytest.mark.safety("S1.22")
 @pytest.mark.parametrize("later", [r for r in REASONS if r.name not in KNOWN_WRONG | {"KILL_BUTTON"}])
 def test_a_later_trip_does_not_stop_a_liquidation(later: TripReason) -> None:
     """The line read open for 20 ms, the box sells; a trip that comes meanwhile moves the epoch, no more."""
@@ -150,6 +156,7 @@ def test_a_later_trip_does_not_stop_a_liquidation(later: TripReason) -> None:
     assert box.safety.liquidation_due()
 
 
+@pytest.mark.safety("S1.21")
 def test_the_liquidation_of_an_earlier_press_is_not_that_of_a_spike() -> None:
     """Stepped back after a real press, then 1 µs of noise: EMERGENCY again, and nothing is sold for it."""
     box = _in(Mode.NORMAL)
@@ -180,6 +187,7 @@ def test_a_press_while_no_core_runs_is_an_emergency_of_the_next_core(held_open: 
     assert again.liquidation_due() is held_open
 
 
+@pytest.mark.safety("S1.22")
 def test_a_core_restarted_in_mid_liquidation_goes_on() -> None:
     """Also if another trip moved the epoch meanwhile."""
     box = _in(Mode.NORMAL)
@@ -191,6 +199,7 @@ def test_a_core_restarted_in_mid_liquidation_goes_on() -> None:
     assert _restarted(box, remembered).liquidation_due()
 
 
+@pytest.mark.safety("S1.21")
 def test_a_spike_after_a_step_back_sells_nothing_over_a_restart() -> None:
     """The press before the step is not the press after it."""
     box = _in(Mode.NORMAL)
@@ -207,6 +216,7 @@ def test_a_spike_after_a_step_back_sells_nothing_over_a_restart() -> None:
     assert not again.liquidation_due()
 
 
+@pytest.mark.safety("S1.23")
 @pytest.mark.parametrize("same_boot", [True, False])
 def test_a_mode_of_another_boot_is_not_kept_though_its_numbers_agree(same_boot: bool) -> None:
     """Epochs and guard starts count from 1 in every boot: PAUSED of yesterday must not undo today's press."""
@@ -219,6 +229,7 @@ def test_a_mode_of_another_boot_is_not_kept_though_its_numbers_agree(same_boot: 
     assert again.mode is (Mode.PAUSED if same_boot else Mode.EMERGENCY)
 
 
+@pytest.mark.safety("S1.23")
 @pytest.mark.parametrize("mode", list(Mode))
 def test_a_box_without_a_page_starts_in_paused(mode: Mode) -> None:
     """Whatever the log remembers: unknown is tripped."""
@@ -228,6 +239,7 @@ def test_a_box_without_a_page_starts_in_paused(mode: Mode) -> None:
     assert again.mode is Mode.PAUSED
 
 
+@pytest.mark.safety("S1.23", "S5.2")
 @pytest.mark.parametrize("mode", list(Mode))
 def test_a_new_boot_starts_in_paused_or_tripped(mode: Mode) -> None:
     """The record says armed in another boot (NOT_ARMED), or there is none (NEVER_ARMED)."""
@@ -239,6 +251,7 @@ def test_a_new_boot_starts_in_paused_or_tripped(mode: Mode) -> None:
         assert (again.standing_trip() is not None) is tripped
 
 
+@pytest.mark.safety("S1.25")
 def test_a_restart_while_armed_keeps_normal_only_if_the_log_says_normal() -> None:
     """The guard armed under the permit of a core that died before it followed: nobody is in NORMAL."""
     box = Box(armed=True)
@@ -248,6 +261,7 @@ def test_a_restart_while_armed_keeps_normal_only_if_the_log_says_normal() -> Non
     assert _restarted(box, None).mode is Mode.PAUSED
 
 
+@pytest.mark.safety("S6.7")
 @pytest.mark.parametrize("outcome", ["STEP", "ARMED"])
 @pytest.mark.parametrize("flat", [True, False])
 def test_an_arm_press_found_together_with_a_trip_is_void(outcome: str, flat: bool) -> None:
@@ -262,6 +276,7 @@ def test_an_arm_press_found_together_with_a_trip_is_void(outcome: str, flat: boo
     assert "void" in box.scribe.of("arm_press")[-1]
 
 
+@pytest.mark.safety("S6.6")
 def test_no_permit_out_of_an_epoch_in_the_look_that_finds_it() -> None:
     """Its preconditions were looked at before the trip: cancels of this one cannot be confirmed."""
     box = _in(Mode.NORMAL)
@@ -272,6 +287,7 @@ def test_no_permit_out_of_an_epoch_in_the_look_that_finds_it() -> None:
     assert box.guard.permits[-1] == box.guard.state
 
 
+@pytest.mark.safety("S6.3")
 def test_one_step_per_press_however_many_are_found() -> None:
     """Two presses between two looks are one step: never two at once."""
     box = _in(Mode.EMERGENCY)
@@ -280,6 +296,7 @@ def test_one_step_per_press_however_many_are_found() -> None:
     assert box.poll(_with(flat=False)) is Mode.REDUCED
 
 
+@pytest.mark.safety("S6.3")
 @pytest.mark.parametrize("mode", [Mode.EMERGENCY, Mode.REDUCED])
 def test_no_permit_outside_paused(mode: Mode) -> None:
     """NORMAL is reached from PAUSED only."""
@@ -288,6 +305,7 @@ def test_no_permit_outside_paused(mode: Mode) -> None:
     assert box.guard.permits[-1:] in ([], [0])
 
 
+@pytest.mark.safety("S1.2")
 def test_a_trip_ends_only_by_arming() -> None:
     """Steps, silence and time do not end it; arming does."""
     box = _in(Mode.NORMAL)
@@ -304,6 +322,7 @@ def test_a_trip_ends_only_by_arming() -> None:
     assert box.safety.standing_trip() is None
 
 
+@pytest.mark.safety("S1.13")
 @pytest.mark.parametrize("moved", [False, True])
 def test_a_hold_resumes_to_normal_only_in_the_same_arm_epoch(moved: bool) -> None:
     """The guard was silent for 1 s; if it restarted meanwhile, the end of the hold opens nothing."""
@@ -322,6 +341,7 @@ def test_a_hold_resumes_to_normal_only_in_the_same_arm_epoch(moved: bool) -> Non
     assert box.latch.is_open() is not moved
 
 
+@pytest.mark.safety("S1.12")
 @pytest.mark.parametrize("scope", [BOX, venue_scope("paper"), instrument_scope(SPX)])
 def test_every_standing_hold_is_shown_and_ends_alone(scope: str) -> None:
     """One cause ends; the others keep standing."""
@@ -336,6 +356,7 @@ def test_every_standing_hold_is_shown_and_ends_alone(scope: str) -> None:
     assert holds.blocking(SPX) is None
 
 
+@pytest.mark.safety("S1.10")
 @pytest.mark.parametrize("scope", [BOX, "venue:a", "venue:b", instrument_scope(SPX)])
 def test_a_hold_of_one_scope_does_not_end_another(scope: str) -> None:
     """Box, two venues and an instrument: each counted for itself."""
@@ -350,6 +371,7 @@ def test_a_hold_of_one_scope_does_not_end_another(scope: str) -> None:
     assert not other.scope.startswith("instrument:")
 
 
+@pytest.mark.safety("S3.14")
 @pytest.mark.parametrize(
     ("age_ns", "reason"),
     [
@@ -375,6 +397,7 @@ def test_a_heartbeat_is_fresh_for_250_ms_and_never_from_the_future(
     assert box.poll() is Mode.PAUSED, "and it ages from the last good one"
 
 
+@pytest.mark.safety("S1.13", "S3.6")
 @pytest.mark.parametrize(
     ("state", "armed", "complement", "opens"),
     [
@@ -384,6 +407,7 @@ def test_a_heartbeat_is_fresh_for_250_ms_and_never_from_the_future(
         (7, 7, 0, False),
         (7, 7, 8 ^ WORD_MASK, False),
         (7, 6, 7 ^ WORD_MASK, False),
+        (8, 8, 8 ^ WORD_MASK, False),  # armed again, and this side was opened for 7
         (0, 0, 0, False),
         (0, 0, WORD_MASK, False),
     ],
@@ -398,6 +422,18 @@ def test_the_page_is_open_only_if_three_words_agree(
     assert box.latch.is_open() is opens
 
 
+@pytest.mark.safety("HW-18")
+def test_the_three_modes_of_other_tools_are_a_projection() -> None:
+    """C03, U07: read-only, and literally this."""
+    assert {mode.name: shown for mode, shown in SYSTEM_MODE.items()} == {
+        "NORMAL": "FullPerformance",
+        "PAUSED": "SafeMode",
+        "REDUCED": "SafeMode",
+        "EMERGENCY": "EmergencyShutdown",
+    }
+
+
+@pytest.mark.safety("S3.11")
 def test_a_trip_of_our_own_that_nobody_adopts_is_ours_to_persist() -> None:
     """Once the guard is silent for more than 2 s, and not before; an adopted one is the guard's."""
     box = _in(Mode.NORMAL)

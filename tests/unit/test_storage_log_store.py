@@ -158,6 +158,7 @@ def test_a_reader_stops_at_a_missing_entry(settings: LogSettings, missing: int) 
     reader.close()
 
 
+@pytest.mark.safety("S8.9")
 def test_seal_is_durable_before_signed_and_never_two_of_one_size(settings: LogSettings) -> None:
     """Sealing again gives the same bytes; the head's row only grows."""
     store = opened(settings)
@@ -261,6 +262,7 @@ def test_entries_may_be_committed_during_a_publication(settings: LogSettings) ->
     reader.close()
 
 
+@pytest.mark.safety("S8.9")
 def test_order_rows_are_of_the_same_transaction(settings: LogSettings) -> None:
     """Latest state, index of the entry that tells of it, first run kept."""
     store = opened(settings)

@@ -47,6 +47,7 @@ def ask(witness: Witness, old: int, size: int, log: MemoryLog = MODEL) -> Reply:
     return witness.add_checkpoint(Request(old, proof, log.checkpoint(size)).encode())
 
 
+@pytest.mark.safety("S12.3")
 def test_the_worked_request_is_read_and_written_byte_for_byte() -> None:
     """AUDIT-FORMATS 11: old 1, two proof lines, checkpoint of 3."""
     worked = (

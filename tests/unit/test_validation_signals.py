@@ -82,6 +82,7 @@ def test_each_fault_at_its_boundary(changes: dict[str, Any], fault: SignalFault 
     assert _fault(replace(GOOD, **changes)) is fault
 
 
+@pytest.mark.safety("S2.8")
 @pytest.mark.parametrize(
     ("changes", "fault"),
     [

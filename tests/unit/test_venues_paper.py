@@ -167,6 +167,7 @@ def test_short_the_high_comes_first() -> None:
     assert _fills(venue.bar(100_000, 103_000, 97_000, 100_000)) == [("a-s", 100, 102_000)]
 
 
+@pytest.mark.safety("S2.12")
 def test_an_attached_stop_grows_with_its_entry() -> None:
     """Two partial fills, one stop of the whole."""
     venue = Venue(depth=1_010)

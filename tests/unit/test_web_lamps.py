@@ -54,6 +54,7 @@ def test_drawn_rhythm_shows_the_same_times(pattern: Pattern) -> None:
     assert gradient.startswith("repeating-") == (pattern is Pattern.FAST)
 
 
+@pytest.mark.safety("S11.1")
 def test_steady_is_lit_and_off_is_dark() -> None:
     """Steady is the fault pattern: no animation may make it look alive."""
     assert '[data-pattern="steady"] .glow { opacity: 1; }' in CSS

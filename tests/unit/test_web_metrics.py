@@ -110,6 +110,7 @@ def test_parts_audit_and_build() -> None:
     assert _value(series, "interlock_data_count", kind="SPX.received") == 3_144
 
 
+@pytest.mark.safety("S12.4")
 def test_no_series_tells_a_position_or_a_profit() -> None:
     """Names and labels only speak of safety, gate, parts, log and feed (SAFETY 12)."""
     names = {name for name, _ in _read(LIVE)}

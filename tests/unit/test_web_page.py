@@ -216,6 +216,7 @@ def test_times_are_utc_with_a_machine_form(page: Document) -> None:
         assert element.text in {plain, plain[11:], plain[:10]}
 
 
+@pytest.mark.safety("S12.4")
 def test_no_word_of_position_or_profit_is_a_figure() -> None:
     """The only mention is the footer's promise and the limit that is called so (SAFETY 12)."""
     text = PAGES["live"].root.text

@@ -42,6 +42,7 @@ def test_mode_that_nobody_knows_is_unknown() -> None:
     assert _one(status, "meaning").text == "This page does not know the mode. Look at the lamps on the box."
 
 
+@pytest.mark.safety("S1.12")
 def test_a_hold_is_seen_beside_the_mode() -> None:
     """NORMAL alone would say that orders are sent."""
     assert _one(HELD, "tag") == Cell("+ hold", {"data-state": "hold", "hidden": None})
@@ -59,6 +60,7 @@ def test_a_hold_is_seen_beside_the_mode() -> None:
     ]
 
 
+@pytest.mark.safety("S6.12")
 def test_a_trip_says_why_since_when_and_how_to_recover() -> None:
     """And whether it survives a power cut, and what came later."""
     shown = view(EMERGENCY, "b").one
