@@ -54,6 +54,7 @@ class GuardWord(IntEnum):
     TRIP_UTC_NS = 23  # for people only; may be wrong when the clock is
     ARM_OUTCOME = 24  # ArmOutcome of the last arm press
     LAST = 25  # Reason of the latest trip, the first or a later one
+    TAMPERS = 26  # openings of the case seen in this boot, also where the reaction is only an alert
 
 
 class CoreWord(IntEnum):

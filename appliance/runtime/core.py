@@ -20,8 +20,10 @@ from appliance import __version__
 from appliance.domain.errors import InterlockError, InvariantError, StoreError
 from appliance.domain.mode import Mode, TripReason
 from appliance.domain.status import Status
+from appliance.runtime.alert_files import BoardView
 from appliance.runtime.build import Options, Parts, build
 from appliance.runtime.config import Config
+from appliance.runtime.guard_link import boot_text
 from appliance.runtime.logs import Log
 from appliance.runtime.notify import SystemdNotifier
 from appliance.runtime.paths import Paths
@@ -57,7 +59,8 @@ async def run_core(
     notifier = SystemdNotifier()
     async with AsyncExitStack() as stack:
         parts = await build(stack, config, paths, base, options, Tally())
-        core = _Core(parts, notifier, log, hooks, stop)
+        board = BoardView(paths.alert_board, boot_text())
+        core = _Core(parts, notifier, log, hooks, stop, board)
         core.note_start(options)
         try:
             await core.run()
@@ -76,14 +79,20 @@ async def run_core(
 
 class _Core:
     def __init__(
-        self, parts: Parts, notifier: SystemdNotifier, log: Log, hooks: Hooks, stop: asyncio.Event
+        self,
+        parts: Parts,
+        notifier: SystemdNotifier,
+        log: Log,
+        hooks: Hooks,
+        stop: asyncio.Event,
+        board: BoardView,
     ) -> None:
         self._parts = parts
         self._notifier = notifier
         self._log = log
         self._hooks = hooks
         self._stop = stop
-        self._picture = Picture(parts)
+        self._picture = Picture(parts, board)
         self._parts.watch.degraded = self._picture.degraded
         self._parts.log.on_signed = lambda _head: parts.upstream.notify()
         self._parts.upstream.on_change = lambda state: self._upstream_changed(state.alarm)

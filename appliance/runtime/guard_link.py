@@ -6,6 +6,7 @@ replaced file the old mapping would show a guard that is no longer there.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from pathlib import Path
@@ -131,22 +132,34 @@ _NO_GUARD = GuardStatus(
 )
 
 
+def boot_text() -> str:
+    """The kernel's id of this boot, as text for files."""
+    high, low = pages.boot_id()
+    return f"{high:016x}{low:016x}"
+
+
 def prepare_pages(runtime: Path) -> None:
     """Creates both files where they do not exist (`interlock up`; on the appliance tmpfiles.d does it)."""
     pages.create_pages(runtime)
 
 
 class Glance:
-    """Reads both pages without owning either: `interlock status` and the supervisor."""
+    """Reads both pages without owning either: `interlock status`, the supervisor and the alerter."""
 
     def __init__(self, runtime: Path) -> None:
+        self._runtime = runtime
         self._files: dict[str, pages.PageFile] = {}
-        for name in (pages.GUARD_PAGE, pages.CORE_PAGE):
-            try:
-                self._files[name] = pages.PageFile(runtime / name, writable=False)
-            except OSError:
-                continue
         self._boot = pages.boot_id()
+        self.renew()
+
+    def renew(self) -> None:
+        """Maps what is not mapped yet, and again what is another file now, for whoever looks often."""
+        for name in (pages.GUARD_PAGE, pages.CORE_PAGE):
+            if name in self._files and not self._files[name].still_the_file():
+                self._files.pop(name).close()
+            if name not in self._files:
+                with contextlib.suppress(OSError):
+                    self._files[name] = pages.PageFile(self._runtime / name, writable=False)
 
     def guard_age_ns(self) -> int | None:
         """Age of the guard's heartbeat; None without a page of this boot."""
