@@ -168,9 +168,9 @@ class AlertsConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     def __post_init__(self) -> None:
         if self.hook and not self.hook[0].startswith("/"):
-            raise ValueError(f"hook names its command by its whole path, not {self.hook[0]!r}")
+            raise ValueError(f"the hook is named by its whole path, not {self.hook[0]!r}")
         if any("\0" in part for part in self.hook):
-            raise ValueError("hook has a zero byte in it")
+            raise ValueError("the hook has a zero byte in it")
         second = 1_000_000_000
         for name, least, most in (
             ("timeout", second // 10, 30 * second),
@@ -178,7 +178,8 @@ class AlertsConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
             ("hold_after", second, 86_400 * second),
         ):
             if not least <= getattr(self, name) <= most:
-                raise ValueError(f"{name} is outside of {least / second:g} s to {most / second:g} s")
+                limits = f"{least / second:g} s to {most / second:g} s"
+                raise ValueError(f"the value of {name} is outside of {limits}")
 
 
 class LogConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -5,9 +5,12 @@ from __future__ import annotations
 import tomllib
 
 from appliance import __version__
+from appliance.domain.alert import MEANING as MEANINGS
+from appliance.domain.alert import AlertKind
 from appliance.domain.exit_codes import NO_RESTART, ExitCode
 from appliance.domain.mode import MODE_AFTER_TRIP, Mode, TripReason
 from appliance.domain.reasons import MEANING, Reason
+from appliance.safety import alert_facts, alerts
 from hardware import guard, main, pages
 from tests.rules.source import ROOT
 
@@ -23,6 +26,16 @@ def test_guard_and_core_agree_what_is_an_emergency() -> None:
     emergency = {reason.name for reason, mode in MODE_AFTER_TRIP.items() if mode is Mode.EMERGENCY}
     assert {reason.name for reason in guard.EMERGENCY_REASONS} == emergency
     assert set(MODE_AFTER_TRIP) | {TripReason.NONE} == set(TripReason)
+
+
+def test_the_alerter_reads_the_guards_words_as_they_are_meant() -> None:
+    """Level bits travel as numbers; every trip reason is an alert of its own name."""
+    levels = pages.LevelBit
+    assert (alert_facts.TAMPER_OPEN, alert_facts.LINES_UNKNOWN) == (levels.TAMPER_OPEN, levels.UNKNOWN)
+    reasons = {reason.name for reason in TripReason} - {"NONE"}
+    assert {kind.name for kind in alerts.TRIP_KINDS.values()} == reasons
+    assert all(kind.name == kind.value for kind in AlertKind)
+    assert set(alerts.RULES) == set(MEANINGS) == set(AlertKind)
 
 
 def test_exit_codes_of_the_guard_are_everybodys() -> None:
