@@ -5,7 +5,8 @@
 What it gets: one JSON object and a newline, then the end of the file; the keys are those of
 `domain.alert.Alert`, always all of them, `v` is 1, nanoseconds are decimal strings, `log_index` is a number
 or null. An environment of PATH, HOME, USER, LANG and TZ. The root directory as its own. No terminal, no pipe:
-what it prints is thrown away, so that no amount of it can block anybody.
+what it prints is thrown away, so that no amount of it can block anybody. Its arguments are seen by every
+user of the machine: a secret belongs into a file.
 
 What it owes: exit 0 once somebody was told. Anything else is a failed delivery, tried three times in all, ten
 seconds apart. At the timeout its process group is killed, and so is what is left of the group when it exits.

@@ -42,7 +42,7 @@ from appliance.safety.alerts import Alarms
 
 FIRST_READ_S = 2.0
 SAVE_NS = 60_000_000_000
-CLOSE_S = 5.0
+CLOSE_S = 3.0
 
 
 def hook_config(config: Config, folder: Path) -> HookConfig:
@@ -58,7 +58,7 @@ class Alerter:
         self._boot = boot_text()
         self._board_path = paths.alert_board
         self._counts: Counter[str] = Counter()
-        self._said_problem = ""
+        self._said_problem = self._board_problem = ""
         self._boarded_ns = self._saved_ns = 0
         self._dirty = threading.Event()
         memory, trouble = read_memory(paths.alerts, self._boot)
@@ -92,8 +92,8 @@ class Alerter:
         for thread in self._threads():
             if not thread.is_alive():
                 raise InvariantError(f"the alerter's thread {thread.name!r} ended although nobody stopped it")
+        tail = self._tail.take()  # before the pages: what the log says of them is then at least as old
         guard, core = self._pages.look()
-        tail = self._tail.take()
         now_ns, utc_ns = time.monotonic_ns(), time.time_ns()
         seen = Seen(
             mono_ns=now_ns,
@@ -116,7 +116,7 @@ class Alerter:
         return alerts
 
     def close(self) -> None:
-        """What is due is delivered for a moment more; the rest is remembered and told by the next life."""
+        """Bounded. What is due is delivered for a moment; the rest is told by the next life."""
         self._tail.close(LOOK_S)
         if self._hook is not None:
             self._hook.close(CLOSE_S)
@@ -157,7 +157,7 @@ class Alerter:
 
     def _complain(self, log_problem: str) -> None:
         """Says once what keeps the alerter from its whole work."""
-        problem = log_problem or self._keeper.problem
+        problem = log_problem or self._keeper.problem or self._board_problem
         if problem != self._said_problem:
             self._said_problem = problem
             if problem:
@@ -179,7 +179,9 @@ class Alerter:
         try:
             write_board(self._board_path, board)
         except OSError as error:
-            self._log.warn("alerts", "board", why=error.strerror or str(error))
+            self._board_problem = f"the board cannot be written: {error.strerror}"
+        else:
+            self._board_problem = ""
 
     def _save(self, now_ns: int) -> None:
         """Hands everything of this moment to the keeper; the look does not wait for the disk."""

@@ -209,7 +209,7 @@ class Facts:
         """The page's reasons; a trip of a reason that stood already moved the epoch and is an event."""
         known = self.known
         numbers = _reasons(guard)
-        moved = known.epoch is not None and guard.state != known.epoch
+        moved = guard.state != known.epoch
         for number in numbers:
             reason = _NUMBERS.get(number, TripReason.INVARIANT)
             first = number == guard.reason

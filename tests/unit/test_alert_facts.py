@@ -101,7 +101,8 @@ def test_a_trip_is_as_old_as_its_edge() -> None:
 def test_a_trip_ends_by_arming_only() -> None:
     """A guard that was started again has forgotten the press; the box has not."""
     one = facts()
-    one.look(seen(PRESSED, CORE, line("trip", 4, reason="KILL_BUTTON")))
+    both = one.look(seen(PRESSED, CORE, line("trip", 4, reason="KILL_BUTTON")))
+    assert sign(both, AlertKind.KILL_BUTTON).log_index == 4, "page and log tell of one trip"
     restarted = replace(PRESSED, state=7, reason=13, last=13, stored=0)
     look = one.look(seen(restarted))
     assert stands(look) == {"KILL_BUTTON", "NOT_ARMED"}
@@ -271,6 +272,8 @@ def test_lines_nobody_can_read_are_said() -> None:
 def test_a_page_that_disagrees_with_itself_is_said() -> None:
     """SAFETY 3: armed epoch and complement."""
     assert stands(facts().look(seen(replace(ARMED, complement=5)))) == {"PAGE_MISMATCH"}
+    never = replace(PRESSED, armed=0, complement=0)
+    assert stands(facts().look(seen(never))) == {"KILL_BUTTON"}, "not armed at all is no disagreement"
 
 
 @pytest.mark.parametrize(("holds", "degraded"), [(0, 0), (1, 0), (0, 1), (9, 9)])
@@ -344,7 +347,9 @@ def test_a_log_that_cannot_be_read_and_a_hook_that_failed_are_said() -> None:
 def test_another_boot_forgets_the_pages_and_keeps_the_log() -> None:
     """Epochs and generations start again; what the log told is still so."""
     one = facts()
-    one.look(seen(replace(PRESSED, tampers=3), CORE, line("trip", 4, reason="KILL_BUTTON")))
+    trip = line("trip", 4, reason="KILL_BUTTON")
+    one.look(seen(replace(PRESSED, tampers=3), replace(CORE, heartbeat_ns=1), trip))
+    assert one.known.core_lost
     one.known.another_boot()
     assert msgspec.structs.asdict(one.known) | {"trips": {}, "beat_ns": 0} == msgspec.structs.asdict(Known())
     assert set(one.known.trips) == {"KILL_BUTTON"}

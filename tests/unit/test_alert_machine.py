@@ -102,6 +102,7 @@ def test_a_chattering_condition_is_one(gone_ns: int) -> None:
     """Gone for less than the quiet time, it never ended."""
     machine = Machine(limit_ns=SECOND)
     machine.look(PRESS)
+    began_ns = machine.utc_ns
     machine.now_ns += 10 * SECOND
     machine.look(PRESS)
     for _ in range(10):
@@ -109,6 +110,7 @@ def test_a_chattering_condition_is_one(gone_ns: int) -> None:
         machine.now_ns += gone_ns
         assert machine.look() == []
         assert machine.look(PRESS) == []
+    assert [case.event_ns for case in machine.alarms.standing()] == [began_ns]
 
 
 def test_an_end_is_told_when_it_was_quiet_long_enough_and_the_limit_is_over() -> None:
@@ -153,8 +155,11 @@ def test_nobody_believes_ended_what_came_back_within_the_limit() -> None:
     machine.now_ns += QUIET_NS
     machine.look()
     assert machine.look(PRESS) == []
+    came_back_ns = machine.utc_ns
     machine.now_ns += LIMIT - SECOND - QUIET_NS
-    assert _said(machine.look(PRESS)) == [(PRESS, Phase.AGAIN, True, 0)]
+    (alert,) = machine.look(PRESS)
+    assert _said([alert]) == [(PRESS, Phase.AGAIN, True, 0)]
+    assert alert.event_ns == came_back_ns
 
 
 @pytest.mark.parametrize(("wait_ns", "told"), [(0, 0), (1, 0), (LIMIT - 1, 0), (LIMIT, 1), (LIMIT + 1, 1)])
@@ -230,6 +235,47 @@ def test_what_cannot_be_seen_neither_begins_nor_ends() -> None:
     machine.look()
     machine.now_ns += QUIET_NS
     assert _said(machine.look()) == [(PRESS, Phase.ENDED, False, 0)]
+
+
+def test_what_is_over_does_not_come_back_by_not_being_seen() -> None:
+    """Gone and then out of sight: it is neither standing nor again, and its end is told."""
+    machine = Machine()
+    machine.look(PRESS)
+    machine.now_ns += LIMIT
+    machine.look()
+    machine.now_ns += QUIET_NS
+    assert _said(machine.look(unknown=(PRESS,))) == [(PRESS, Phase.ENDED, False, 0)]
+    machine.now_ns += LIMIT
+    assert machine.look(unknown=(PRESS,)) == []
+    assert machine.alarms.cases() == ()
+
+
+def test_the_first_of_what_waits_gives_the_time() -> None:
+    """An event that waits, then the condition: one alert, as old as the event, with its entry."""
+    machine = Machine()
+    machine.look(events=(machine.event(PRESS),))
+    machine.now_ns += SECOND
+    machine.look(events=(machine.event(PRESS),))
+    first_ns = machine.utc_ns
+    machine.now_ns += SECOND
+    machine.look(signs=(Sign(kind=PRESS, event_ns=machine.utc_ns, log_index=99),))
+    machine.now_ns += LIMIT
+    (alert,) = machine.look(PRESS)
+    assert (alert.event_ns, alert.log_index, alert.more) == (first_ns, 7, 1)
+
+
+def test_a_bound_of_names_holds_for_each_kind_alone() -> None:
+    """Names that are known keep their own case, other kinds have their own bound, "" takes no place."""
+    machine = Machine(limit_ns=SECOND)
+    names = [machine.event(subject=f"s{number}") for number in range(SUBJECTS_MAX - 1)]
+    machine.look(events=(machine.event(), *names))
+    (last,) = machine.look(events=(machine.event(subject="last"),))
+    assert last.subject == "last"
+    (beyond,) = machine.look(events=(machine.event(subject="s0"), machine.event(AlertKind.LOG_GAP, "gap")))
+    assert (beyond.kind, beyond.subject) == (AlertKind.LOG_GAP, "gap")
+    machine.now_ns += SECOND
+    alerts = machine.look(events=(machine.event(subject="s1"), machine.event(subject="s1")))
+    assert {(alert.subject, alert.more) for alert in alerts} == {("s0", 0), ("s1", 1)}
 
 
 def test_the_most_urgent_comes_first() -> None:

@@ -92,6 +92,31 @@ def test_a_full_queue_merges_and_drops_nothing(count: int) -> None:
     assert sum(1 + alert.more for alert in alerts) == count + 1
 
 
+def test_a_full_queue_keeps_the_places_it_has() -> None:
+    """Who waits already is merged into its own place; who comes new shares its kind's."""
+    queue = AlertQueue()
+    for number in range(ROOM - 1):
+        queue.add(made(STOP, number, subject=f"s{number}"))
+    queue.add(made(PRESS, ROOM, subject="the last place"))
+    queue.add(made(STOP, ROOM + 1, subject="s0"))
+    assert len(queue) == ROOM
+    queue.add(made(STOP, ROOM + 2, subject="new"))
+    queue.add(made(STOP, ROOM + 3, subject="newer"))
+    assert len(queue) == ROOM + 1
+    told = {(alert.subject, alert.more) for alert in _drained(queue)}
+    assert {("the last place", 0), ("s0", 1), ("", 1)} <= told
+
+
+def test_two_entries_of_the_log_name_the_first() -> None:
+    """Where the older alert has none, the newer one's."""
+    older, newer = made(STOP, 1, subject="a"), replace(made(STOP, 2, subject="a"), log_index=9)
+    assert merged(older, newer).log_index == 9
+    assert merged(replace(older, log_index=4), newer).log_index == 4
+    assert merged(replace(older, log_index=4), older).log_index == 4
+    assert merged(older, newer).subject == "a"
+    assert merged(older, replace(newer, subject="b")).subject == "", "no name for two things"
+
+
 def test_a_failed_delivery_is_tried_again_after_a_pause_and_given_up_after_the_last() -> None:
     """Three tries in all, dense at the pause."""
     queue, now_ns = AlertQueue(), 0
