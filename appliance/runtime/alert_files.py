@@ -13,6 +13,9 @@ Integers under a name that ends in `_ns` are strings in both, as in every JSON o
 
 from __future__ import annotations
 
+import errno
+import os
+import stat
 import threading
 import time
 from pathlib import Path
@@ -32,7 +35,7 @@ from appliance.storage.durable import make_directory, write_file
 BEAT_NS = 1_000_000_000
 FRESH_NS = 4_000_000_000
 REREAD_NS = 500_000_000
-_MAX_BYTES = 1_000_000
+_BOARD_MAX, _MEMORY_MAX = 256 * 1024, 4 * 1024 * 1024
 _Struct = TypeVar("_Struct", bound=Struct)
 
 
@@ -106,13 +109,24 @@ def write_board(path: Path, board: Board) -> None:
 
 
 def read_board(path: Path) -> Board | None:
-    """None if it is not there or is none. Never raises: it is somebody else's file."""
+    """None if it is not there or is none. Never raises and never blocks: it is somebody else's file."""
     try:
-        with path.open("rb") as file:
-            data = file.read(_MAX_BYTES)
-        return load(data, Board)
+        return load(_read_plain(path, _BOARD_MAX), Board)
     except (OSError, msgspec.MsgspecError):
         return None
+
+
+def _read_plain(path: Path, limit: int) -> bytes:
+    """A regular file's bytes, cut at `limit`. Whoever may write to the folder, the hook included, could put a
+    pipe or a link in its place: opening it must not stop the core. Raises OSError."""
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        status = os.fstat(handle)
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(errno.EINVAL, "no regular file", str(path))
+        return os.read(handle, min(status.st_size, limit))
+    finally:
+        os.close(handle)
 
 
 def board_age_ns(board: Board | None, boot: str) -> int | None:
@@ -222,7 +236,7 @@ def read_memory(path: Path, boot: str) -> tuple[Memory | None, str]:
     """(what the last life left, what is wrong with it). A damaged file is moved aside and kept: an alerter
     that starts anew tells what stands once more, one that refuses to start tells nothing."""
     try:
-        data = path.read_bytes()
+        data = _read_plain(path, _MEMORY_MAX)
     except FileNotFoundError:
         return None, ""
     except OSError as error:

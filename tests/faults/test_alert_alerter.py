@@ -294,6 +294,13 @@ def test_a_state_that_cannot_be_written_is_said_and_alerts_go_on(world: World) -
         alerter.close()
 
 
+def test_status_says_that_nobody_is_told(world: World, tmp_path: Path) -> None:
+    """Guard and core run, the alerter does not."""
+    status = Child(["appliance", "status", *world.where], tmp_path / "status.log")
+    assert status.wait() == 0
+    assert "alerts  absent: nobody outside the box is told (interlock alerts)" in status.output()
+
+
 def test_only_one_alerter_on_one_box(world: World, tmp_path: Path) -> None:
     """The second ends with 75, which nobody starts again."""
     with running([*ALERTS, *world.where], tmp_path / "first.log"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 
@@ -102,6 +103,23 @@ def test_what_is_no_board_is_none(tmp_path: Path, data: bytes) -> None:
     path.write_bytes(data)
     assert read_board(path) is None
     assert (_shown(path, None).part().state, _shown(path, None).lines()) == ("degraded", ())
+
+
+def test_what_lies_in_the_boards_place_cannot_stop_the_core(tmp_path: Path) -> None:
+    """A pipe nobody writes to, a link, a folder: the hook may write there."""
+    (tmp_path / "good.json").write_bytes(dump(BOARD))
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to(tmp_path / "good.json")
+    (tmp_path / "folder").mkdir()
+    assert read_board(tmp_path / "good.json") == BOARD
+    for name in ("pipe", "link", "folder"):
+        assert read_board(tmp_path / name) is None
+        assert "cannot be read" in read_memory(tmp_path / name, "this boot")[1]
+    open_files = Path("/proc/self/fd")
+    before = len(list(open_files.iterdir()))
+    for name in ("good.json", "pipe", "link", "folder", "absent") * 5:
+        read_board(tmp_path / name)
+    assert len(list(open_files.iterdir())) == before, "it looks twice a second, for ever"
 
 
 def test_no_board_is_said(tmp_path: Path) -> None:
