@@ -68,7 +68,7 @@ class Keeper(Protocol):
 class Guard:
     """One box. `page` is the guard's own page, `core` the core's page or None while it is not mapped.
 
-    tamper_reaction: `alert` (levels only), `paused` or `emergency` (SAFETY 1).
+    tamper_reaction: `alert` (level and count only), `paused` or `emergency` (SAFETY 1).
     """
 
     def __init__(
@@ -195,7 +195,10 @@ class Guard:
 
     def _read_tamper(self, edges: Sequence[Edge], levels: Levels, now_ns: int) -> None:
         opened = any(edge.line == "tamper" and edge.level is not Level.CLOSED for edge in edges)
-        if self._tamper.read(levels.tamper, opened) and self._tamper_reaction != "alert":
+        if not self._tamper.read(levels.tamper, opened):
+            return
+        self.page[GuardWord.TAMPERS] = self.page[GuardWord.TAMPERS] + 1
+        if self._tamper_reaction != "alert":
             self.trip(Reason.TAMPER, now_ns)
 
     def _adopt_core_trip(self, now_ns: int) -> None:

@@ -60,6 +60,7 @@ class GuardWord(IntEnum):
     REFUSAL = 29  # Refusal of the last of them
     GLITCHES = 30  # openings of the button the glitch filter ignored since the guard started
     DISK_FAILED = 31  # 1 once the latch could not be written in this boot: nothing arms any more (SAFETY 8)
+    TAMPERS = 32  # openings of the case seen in this boot, also where the reaction is only an alert
 
 
 class CoreWord(IntEnum):

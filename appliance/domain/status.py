@@ -77,6 +77,16 @@ class StrategyLine(Struct, frozen=True):
     since_ns: str = "0"
 
 
+class AlertLine(Struct, frozen=True):
+    """An alert that stands: kind, severity, sentence of domain.alert. subject: a strategy, a scope or ""."""
+
+    kind: str
+    severity: str
+    subject: str
+    text: str
+    since_ns: str
+
+
 class Verdicts(Struct, frozen=True):
     """Counts since this start; denied by reason code."""
 
@@ -112,6 +122,7 @@ class Status(Struct, frozen=True, kw_only=True):
     """One consistent picture. sealed: False until configuration sealing exists.
 
     missing: what keeps an arm press from taking a step, by name; empty if nothing does.
+    alerts, alert_counts, alert_hook: as the alerter's board says; counts since the alerter's start.
     """
 
     box: str
@@ -138,3 +149,6 @@ class Status(Struct, frozen=True, kw_only=True):
     gate: Histogram
     data_counts: dict[str, int]
     missing: tuple[str, ...] = ()
+    alerts: tuple[AlertLine, ...] = ()
+    alert_counts: dict[str, int] = {}
+    alert_hook: dict[str, int] = {}

@@ -81,7 +81,7 @@ class CancelOnly:
         """Looks, and sweeps if that is due. Never raises for what a venue or a file does."""
         if now_ns - self._looked_ns >= LOOK_AGAIN_NS:
             self._looked_ns = now_ns
-            self._glance.look_again()
+            self._glance.renew()
         due = self._watch.look(self._sighting(), now_ns)
         if not self._watch.why:
             self._say("the core answers again: standing by", quiet=not self._said)

@@ -24,6 +24,7 @@ _VERBS: dict[str, tuple[str, str, str]] = {
     "cancel-only": ("cancel_only:run_cancel_only", "cancel when the core cannot", "interlock cancel-only"),
     "collector": ("cmd_run:run_collector", "the witness that co-signs checkpoints", "interlock collector"),
     "status": ("cmd_status:run_status", "mode, trip, holds, lights", "interlock status --json"),
+    "alerts": ("cmd_alerts:run_alerts", "tell people what happens", "interlock alerts --test"),
     "verify": ("cmd_audit:run_verify", "check the whole audit log", "interlock verify"),
     "audit": ("", "read and check the audit log", "interlock audit tail -n 50"),
     "board": ("cmd_board:run_board", "move the contacts of the simulated board", "interlock board press"),
@@ -154,6 +155,10 @@ def _add_board(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--close", action="store_true", help="tamper: close the case again")
 
 
+def _add_alerts(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--test", action="store_true", help="send one test alert through the hook, and end")
+
+
 def _add_config(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--example", action="store_true", help="print a commented configuration that loads")
 
@@ -198,6 +203,7 @@ _ADDERS = {
     "run": _add_core,
     "replay": _add_core,
     "board": _add_board,
+    "alerts": _add_alerts,
     "config": _add_config,
 }
 

@@ -10,8 +10,9 @@ import sys
 import msgspec
 
 from appliance.domain.errors import InterlockError
+from appliance.runtime.alert_files import FRESH_NS, board_age_ns, read_board
 from appliance.runtime.config_load import EXAMPLE, load_config
-from appliance.runtime.guard_link import Glance
+from appliance.runtime.guard_link import Glance, boot_text
 from appliance.runtime.paths import Paths
 from appliance.runtime.terminal import Terminal
 
@@ -50,6 +51,8 @@ def run_doctor(paths: Paths, options: argparse.Namespace, terminal: Terminal) ->
         ("free disk", *_disk(paths)),
         ("guard", *_age(Glance(paths.runtime).guard_age_ns(), "interlock up, or interlock guard")),
         ("core", *_age(Glance(paths.runtime).core_age_ns(), "interlock up, or interlock run")),
+        ("alerts", *_alerts(paths)),
+        ("alert hook", *_hook(paths, options)),
         ("real-time priority", *_realtime()),
     ]
     for name, good, detail in checks:
@@ -89,6 +92,24 @@ def _age(age_ns: int | None, do: str) -> tuple[bool, str]:
     if age_ns is None or age_ns > 2_000_000_000:
         return False, f"no heartbeat ({do})"
     return True, f"heartbeat {age_ns // 1_000_000} ms old"
+
+
+def _alerts(paths: Paths) -> tuple[bool, str]:
+    age_ns = board_age_ns(read_board(paths.alert_board), boot_text())
+    if age_ns is None or age_ns > FRESH_NS:
+        return False, "no heartbeat (interlock up, or interlock alerts)"
+    return True, f"heartbeat {age_ns // 1_000_000} ms old"
+
+
+def _hook(paths: Paths, options: argparse.Namespace) -> tuple[bool, str]:
+    try:
+        hook = load_config(options.config or paths.config).alerts.hook
+    except InterlockError:
+        return False, "the configuration cannot be used"
+    if not hook:
+        return True, "none: alerts are on the page, in log lines and in /metrics only"
+    good = os.path.isfile(hook[0]) and os.access(hook[0], os.X_OK)  # noqa: PTH113 - a string of the file
+    return good, f"{hook[0]} (try it: interlock alerts --test)"
 
 
 def _realtime() -> tuple[bool, str]:

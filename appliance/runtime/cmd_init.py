@@ -64,6 +64,7 @@ def _make_folders(paths: Paths) -> None:
         paths.trust,
         paths.memory.parent,
         paths.venue_journal.parent,
+        paths.alerts.parent,
     ):
         try:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)

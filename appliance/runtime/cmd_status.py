@@ -6,7 +6,9 @@ import argparse
 import json
 
 from appliance.domain.mode import Mode, TripReason
-from appliance.runtime.guard_link import PATTERNS, Glance
+from appliance.runtime.alert_files import FRESH_NS as FRESH_ALERTS_NS
+from appliance.runtime.alert_files import board_age_ns, read_board
+from appliance.runtime.guard_link import PATTERNS, Glance, boot_text
 from appliance.runtime.paths import Paths
 from appliance.runtime.terminal import Terminal
 
@@ -40,6 +42,7 @@ def look(paths: Paths) -> dict[str, object]:
         "prepared": paths.log.is_dir(),
         "guard": _alive(guard_age),
         "core": _alive(core_age),
+        "alerts": _alive(board_age_ns(read_board(paths.alert_board), boot_text()), FRESH_ALERTS_NS),
         "mode": _name(Mode, core.get("MODE", 0)) if core_age is not None else "",
         "armed": armed and guard_age is not None and guard_age < FRESH_NS,
         "reason": "" if armed else _name(TripReason, reason),
@@ -72,6 +75,8 @@ def sentences(picture: dict[str, object], terminal: Terminal) -> list[str]:
         f"core    {picture['core']}, heartbeat {picture['core_age_ms']} ms old",
         f"holds   {picture['holds']}   working orders {picture['open_orders']}",
     ]
+    if picture["alerts"] != "runs":
+        lines.append(f"alerts  {picture['alerts']}: nobody outside the box is told (interlock alerts)")
     if isinstance(lamps, dict):
         lines.append("lights  " + "  ".join(f"{color} {pattern}" for color, pattern in lamps.items()))
     return [*lines, f"next: {_next_step(picture)}"]
@@ -87,10 +92,10 @@ def _next_step(picture: dict[str, object]) -> str:
     return "see the status page, then turn the arm key"
 
 
-def _alive(age_ns: int | None) -> str:
+def _alive(age_ns: int | None, fresh_ns: int = FRESH_NS) -> str:
     if age_ns is None:
         return "absent"
-    return "runs" if age_ns < FRESH_NS else "silent"
+    return "runs" if age_ns < fresh_ns else "silent"
 
 
 def _pattern(number: int) -> str:

@@ -109,6 +109,8 @@ class _Up:
         if own_venue:
             self._until(lambda: answers(self._config.venue.port), "paper venue")
         self._until(lambda: self._status() is not None, "core")
+        # Last, so that it is stopped first: a stop that somebody asked for is no alert.
+        self._supervisor.start(Job(name="alerts", arguments=("appliance", "alerts", *where), needed=False))
         self._greet(time.monotonic() - began)
         if self._options.arm:
             self._arm()

@@ -156,6 +156,32 @@ class WebConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     hosts: tuple[str, ...]
 
 
+class AlertsConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """[alerts] hook: command and arguments, without a shell; empty for none.  timeout: after it the hook is
+    killed.  min_interval: between two alerts of one kind about one thing.  hold_after: how long holds may
+    keep new exposure waiting, or a part be not ok, before that is an alert."""
+
+    hook: tuple[str, ...]
+    timeout: Duration
+    min_interval: Duration
+    hold_after: Duration
+
+    def __post_init__(self) -> None:
+        if self.hook and not self.hook[0].startswith("/"):
+            raise ValueError(f"the hook is named by its whole path, not {self.hook[0]!r}")
+        if any("\0" in part for part in self.hook):
+            raise ValueError("the hook has a zero byte in it")
+        second = 1_000_000_000
+        for name, least, most in (
+            ("timeout", second // 10, 30 * second),
+            ("min_interval", second, 3_600 * second),
+            ("hold_after", second, 86_400 * second),
+        ):
+            if not least <= getattr(self, name) <= most:
+                limits = f"{least / second:g} s to {most / second:g} s"
+                raise ValueError(f"the value of {name} is outside of {limits}")
+
+
 class LogConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """[log] format of the lines on stderr."""
 
@@ -176,4 +202,5 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     upstream: UpstreamConfig
     memory: MemoryConfig
     web: WebConfig
+    alerts: AlertsConfig
     log: LogConfig

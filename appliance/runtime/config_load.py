@@ -7,7 +7,7 @@ import re
 import tomllib
 from pathlib import Path
 from types import UnionType
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
 from msgspec import Struct
@@ -79,6 +79,8 @@ class _Reader:
                 f"no key has a default ({self._place(full)})",
                 _SEE,
             )
+        if what.startswith("Invalid enum value") and (choices := _choices(kind, inner)):
+            return self._error(full, what, f"write one of {', '.join(map(repr, choices))}")
         return self._error(full, what)
 
     def _error(self, path: tuple[str, ...], why: str, do: str = _SEE) -> ConfigError:
@@ -109,6 +111,18 @@ class _Reader:
 
 def _fields(kind: Any, path: tuple[str, ...]) -> list[str]:
     """Names of the fields of the table at `path` inside `kind`."""
+    kind = _type_at(kind, path)
+    is_table = isinstance(kind, type) and issubclass(kind, Struct)
+    return list(kind.__struct_fields__) if is_table else []
+
+
+def _choices(kind: Any, path: tuple[str, ...]) -> list[Any]:
+    """Values a key at `path` may have, if they are listed."""
+    kind = _type_at(kind, path)
+    return list(get_args(kind)) if get_origin(kind) is Literal else []
+
+
+def _type_at(kind: Any, path: tuple[str, ...]) -> Any:
     for part in path:
         if get_origin(kind) is UnionType:
             kind = next(each for each in get_args(kind) if each is not type(None))
@@ -120,5 +134,4 @@ def _fields(kind: Any, path: tuple[str, ...]) -> list[str]:
         kind = next(each for each in get_args(kind) if each is not type(None))
     if get_origin(kind) is tuple:
         kind = get_args(kind)[0]
-    is_table = isinstance(kind, type) and issubclass(kind, Struct)
-    return list(kind.__struct_fields__) if is_table else []
+    return kind

@@ -21,8 +21,10 @@ from appliance.domain.errors import InterlockError, InvariantError, StoreError
 from appliance.domain.mode import Mode, TripReason
 from appliance.domain.status import Status
 from appliance.domain.verdict import OrderClass
+from appliance.runtime.alert_files import BoardView
 from appliance.runtime.build import Options, Parts, build
 from appliance.runtime.config import Config
+from appliance.runtime.guard_link import boot_text
 from appliance.runtime.logs import Log
 from appliance.runtime.notify import SystemdNotifier
 from appliance.runtime.owed import Repayment
@@ -62,7 +64,8 @@ async def run_core(
     notifier = SystemdNotifier()
     async with AsyncExitStack() as stack:
         parts = await build(stack, config, paths, base, options, Tally())
-        core = _Core(parts, paths, notifier, log, hooks, stop)
+        board = BoardView(paths.alert_board, boot_text())
+        core = _Core(parts, paths, notifier, log, hooks, stop, board)
         core.note_start(options)
         try:
             await core.run()
@@ -84,6 +87,7 @@ class _Core:
         log: Log,
         hooks: Hooks,
         stop: asyncio.Event,
+        board: BoardView,
     ) -> None:
         self._parts = parts
         self._paths = paths
@@ -91,7 +95,7 @@ class _Core:
         self._log = log
         self._hooks = hooks
         self._stop = stop
-        self._picture = Picture(parts)
+        self._picture = Picture(parts, board)
         self._parts.watch.degraded = self._picture.degraded
         self._parts.log.on_signed = lambda _head: parts.upstream.notify()
         self._parts.upstream.on_change = lambda state: self._upstream_changed(state.alarm)
@@ -157,7 +161,7 @@ class _Core:
         for _ in range(int(LOG_LOST_S / TICK_S)):  # new exposure is shut out; what works is cancelled first
             if self._parts.watch.preconditions().cancels_confirmed:
                 break
-            await next_tick()
+            await asyncio.sleep(TICK_S)
         raise StoreError(failure.what, failure.why, failure.do)
 
     async def _repays(self) -> None:

@@ -6,6 +6,7 @@ replaced file the old mapping would show a guard that is no longer there.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections import deque
@@ -162,30 +163,34 @@ _NO_GUARD = GuardStatus(
 )
 
 
+def boot_text() -> str:
+    """The kernel's id of this boot, as text for files."""
+    high, low = pages.boot_id()
+    return f"{high:016x}{low:016x}"
+
+
 def prepare_pages(runtime: Path) -> None:
     """Creates both files where they do not exist (`interlock up`; on the appliance tmpfiles.d does it)."""
     pages.create_pages(runtime)
 
 
 class Glance:
-    """Reads both pages without owning either: `interlock status`, the supervisor, the cancel-only process."""
+    """Reads both pages without owning either: for status, supervisor, cancel-only process and alerter."""
 
     def __init__(self, runtime: Path) -> None:
         self._runtime = runtime
         self._files: dict[str, pages.PageFile] = {}
         self._boot = pages.boot_id()
-        self.look_again()
+        self.renew()
 
-    def look_again(self) -> None:
-        """Maps what was absent or replaced since; call it every second or so."""
+    def renew(self) -> None:
+        """Maps what is not mapped yet, and again what is another file now, for whoever looks often."""
         for name in (pages.GUARD_PAGE, pages.CORE_PAGE):
-            file = self._files.get(name)
-            if file is not None and file.still_the_file():
-                continue
-            try:
-                self._files[name] = pages.PageFile(self._runtime / name, writable=False)
-            except OSError:
-                self._files.pop(name, None)
+            if name in self._files and not self._files[name].still_the_file():
+                self._files.pop(name).close()
+            if name not in self._files:
+                with contextlib.suppress(OSError):
+                    self._files[name] = pages.PageFile(self._runtime / name, writable=False)
 
     def is_shut(self) -> bool | None:
         """Whether the guard's page shuts the gate; None without a page of this boot."""

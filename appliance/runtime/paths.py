@@ -74,6 +74,16 @@ class Paths(Struct, frozen=True):
         return self.state / "venue" / "orders.jsonl"
 
     @property
+    def alerts(self) -> Path:
+        """What the alerter remembers for its next life."""
+        return self.state / "alerts" / "alerts.json"
+
+    @property
+    def alert_board(self) -> Path:
+        """What the alerter shows to the core and to `interlock status`; its lock lies beside it."""
+        return self.runtime / "alerts" / "board.json"
+
+    @property
     def collector(self) -> Path:
         """Store of the collector, where it is hosted here."""
         return self.state / "collector"

@@ -18,6 +18,7 @@ from appliance.domain.status import (
     Trip,
 )
 from appliance.memory.service_store import MemoryService
+from appliance.runtime.alert_files import BoardView
 from appliance.runtime.build import Parts
 from appliance.runtime.config import Config
 from appliance.runtime.units import Money
@@ -32,8 +33,9 @@ _LAMPS = (("green", 22), ("yellow", 23), ("red", 24))
 class Picture:
     """Implements web.source.StatusSource. `look` is called often and rings when somebody must see it."""
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: Parts, board: BoardView) -> None:
         self._parts = parts
+        self._board = board
         self._bell = Bell()
         self._started = time.monotonic()
         self._shown: object = None
@@ -74,6 +76,9 @@ class Picture:
             gate=p.tally.histogram(),
             data_counts=p.feed.quality.counts(),
             missing=() if mode is Mode.NORMAL else safety.missing(),
+            alerts=self._board.lines(),
+            alert_counts=self._board.counts(),
+            alert_hook=self._board.hook(),
         )
 
     async def wait_change(self, seen: int) -> int:
@@ -81,7 +86,7 @@ class Picture:
         return await self._bell.wait_change(seen)
 
     def look(self) -> None:
-        """Rings if mode, trip, holds, lamps or a part's health changed since the last look."""
+        """Rings if mode, trip, holds, lamps, alerts or a part's health changed since the last look."""
         safety = self._parts.safety
         now = (
             safety.mode,
@@ -89,6 +94,7 @@ class Picture:
             safety.holds.standing(),
             safety.status.lamps,
             tuple(part.state for part in self.health()),
+            self._board.lines(),
         )
         if now != self._shown:
             self._shown = now
@@ -106,6 +112,7 @@ class Picture:
             Part("venue", "down" if p.watch.venue_problem else "ok", p.watch.venue_problem or "answers"),
             Part("upstream", "degraded" if trouble else "ok", trouble or "co-signs checkpoints"),
             self._memory(),
+            self._board.part(),
         )
 
     def degraded(self) -> int:

@@ -36,11 +36,12 @@ _decode = msgspec.json.Decoder(Status).decode
 
 
 class Job(Struct, kw_only=True):
-    """One process to keep running. name: also of its log file."""
+    """One process to keep running. name: also of its log file.  needed: without it nothing else may run."""
 
     name: str
     arguments: tuple[str, ...]
     stop_s: float = OTHER_STOP_S
+    needed: bool = True
     process: subprocess.Popen[bytes] | None = None
     ends: list[float] = msgspec.field(default_factory=list)
 
@@ -64,13 +65,17 @@ class Supervisor:
             code = job.process.poll() if job.process is not None else None
             if code is None:
                 continue
+            now = time.monotonic()
+            job.ends = [when for when in job.ends if now - when < RESTART_WINDOW_S] + [now]
+            if not job.needed and (code in NO_RESTART or len(job.ends) > RESTART_LIMIT):
+                said.append(f"the {job.name} ended for good ({self.tail(job)}); the rest goes on without")
+                job.process = None
+                continue
             if code in {int(each) for each in NO_RESTART}:
                 raise PeerMissingError(
                     f"the {job.name} ended with exit code {code}", self.tail(job), f"see {self.log_of(job)}"
                 )
             how = f"signal {-code}" if code < 0 else f"exit code {code}"
-            now = time.monotonic()
-            job.ends = [when for when in job.ends if now - when < RESTART_WINDOW_S] + [now]
             if len(job.ends) > RESTART_LIMIT:
                 raise PeerMissingError(
                     f"the {job.name} ended {len(job.ends)} times within a minute ({how})",

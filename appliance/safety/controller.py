@@ -90,15 +90,15 @@ class SafetyController:
         same = known and remembered is not None and remembered.epoch == page.state
         if known and remembered is not None:  # what the button did while no core ran came after that entry
             self._emergency_from = remembered.epoch + (remembered.mode is not Mode.EMERGENCY)
-        if page.present and not self._is_armed(status):
-            for reason in self._standing_reasons(status):
+        if page.present and not _is_armed(status):
+            for reason in _standing_reasons(status):
                 self._enter(reason)
                 if not same:
                     self._note_trip(reason, "stood when the core started")
         if same and remembered is not None:
             if remembered.mode is not Mode.NORMAL:
                 self._set_mode(remembered.mode, "kept over a restart of the core")
-            elif self._is_armed(status):
+            elif _is_armed(status):
                 self._latch.clear(page.state)
                 self._set_mode(Mode.NORMAL, "kept over a restart of the core: the arm epoch is unchanged")
         self._link.publish_mode(self.mode)
@@ -191,11 +191,11 @@ class SafetyController:
         if self.mode is not Mode.EMERGENCY:
             self._emergency_from = self._epoch + 1
         self._epoch = page.state
-        if self._is_armed(status):
+        if _is_armed(status):
             return True
         latest = _reason(status.last)
         self._latch.trip(latest)
-        for reason in self._standing_reasons(status):
+        for reason in _standing_reasons(status):
             if reason is not latest and reason not in self._reasons:
                 self._follow_trip(reason)
         self._follow_trip(latest)
@@ -217,7 +217,7 @@ class SafetyController:
 
     def _watch_mismatch(self, status: GuardStatus) -> None:
         page, now_ns = status.page, self._clock.mono_ns()
-        if page.state == page.armed and not self._is_armed(status):
+        if page.state == page.armed and not _is_armed(status):
             self._mismatch_ns = self._mismatch_ns or now_ns
             if now_ns - self._mismatch_ns > MISMATCH_HOLD_NS:
                 self._hold(HoldCause.PAGE_MISMATCH, "the armed epoch and its complement disagree")
@@ -228,15 +228,12 @@ class SafetyController:
     def _follow_presses(self, status: GuardStatus, now: Preconditions, *, void: bool) -> None:
         if status.arm_presses == self._presses:
             return
-        armed, page = self._is_armed(status), status.page
+        armed, page = _is_armed(status), status.page
         if status.arm_outcome == "ARMED" and not armed and page.state == self._epoch and not void:
             return  # the words were read while the guard was writing them: look again
         self._presses = status.arm_presses
         lacking = missing(self.mode, now)
-        data = {"outcome": status.arm_outcome, "mode": self.mode.name, "conditions": now.named(),
-                "source": status.arm_source, "operator": status.arm_operator,
-                "press": status.arm_presses}  # fmt: skip
-        self._scribe.note("arm_press", data | ({"void": "a trip came after it"} if void else {}))
+        self._scribe.note("arm_press", _describe_press(status, self.mode, now, void=void))
         if void:
             return  # an arm press takes 4 s, a look 20 ms: this one was made before the trip
         if status.arm_outcome == "ARMED" and armed and self._permitted == page.state:
@@ -295,19 +292,31 @@ class SafetyController:
         if self.holds.end(cause, BOX) is not None:
             self._scribe.note("hold_end", {"cause": cause, "scope": BOX})
 
-    def _hold(self, cause: HoldCause, detail: str) -> None:
-        if self.holds.begin(cause, BOX, self._clock.utc_ns(), detail):
-            self._scribe.note("hold", {"cause": cause, "scope": BOX, "detail": detail})
+    def _hold(self, cause: HoldCause, why: str) -> None:
+        if self.holds.begin(cause, BOX, self._clock.utc_ns(), why):
+            self._scribe.note("hold", {"cause": cause, "scope": BOX, "detail": why})
 
-    @staticmethod
-    def _is_armed(status: GuardStatus) -> bool:
-        page = status.page
-        return page.present and page.state == page.armed == page.complement ^ WORD_MASK
 
-    @staticmethod
-    def _standing_reasons(status: GuardStatus) -> tuple[TripReason, ...]:
-        first = _reason(status.page.reason)
-        return (first, *sorted(status.later - {first})) if first is not TripReason.NONE else ()
+def _describe_press(status: GuardStatus, mode: Mode, now: Preconditions, *, void: bool) -> dict[str, object]:
+    data = {
+        "outcome": status.arm_outcome,
+        "mode": mode.name,
+        "conditions": now.named(),
+        "source": status.arm_source,
+        "operator": status.arm_operator,
+        "press": status.arm_presses,
+    }
+    return data | ({"void": "a trip came after it"} if void else {})
+
+
+def _is_armed(status: GuardStatus) -> bool:
+    page = status.page
+    return page.present and page.state == page.armed == page.complement ^ WORD_MASK
+
+
+def _standing_reasons(status: GuardStatus) -> tuple[TripReason, ...]:
+    first = _reason(status.page.reason)
+    return (first, *sorted(status.later - {first})) if first is not TripReason.NONE else ()
 
 
 def _reason(number: int) -> TripReason:

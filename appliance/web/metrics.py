@@ -22,6 +22,7 @@ from prometheus_client.metrics_core import (
 from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
+from appliance.domain.alert import MEANING
 from appliance.domain.mode import HoldCause, Mode, TripReason
 from appliance.domain.reasons import Reason
 from appliance.domain.status import Histogram, Status
@@ -50,6 +51,7 @@ class StatusCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         """See `Collector`; always the same families in the same order."""
         yield from _safety(self._status)
+        yield from _alerts(self._status)
         yield from _gate(self._status)
         yield from _parts(self._status)
         yield from _audit(self._status)
@@ -88,6 +90,28 @@ def _safety(status: Status) -> Iterator[Metric]:
     yield _flag("interlock_armed", "1 while the box is armed.", status.armed)
     holds = GaugeMetricFamily("interlock_holds", "Standing holds by cause.", labels=["cause"])
     yield _counts(holds, [cause.value for cause in HoldCause], Counter(hold.cause for hold in status.holds))
+
+
+def _alerts(status: Status) -> Iterator[Metric]:
+    """By kind, every kind from the first scrape on; counts since the alerter's start."""
+    told = CounterMetricFamily(
+        "interlock_alerts", "Alerts told: that something began or came again.", labels=["kind", "severity"]
+    )
+    standing = GaugeMetricFamily("interlock_alert_standing", "1 while an alert stands.", labels=["kind"])
+    stands = {clean(line.kind) for line in status.alerts}
+    for kind, (severity, _) in MEANING.items():
+        told.add_metric([kind, severity], status.alert_counts.get(kind, 0))
+        standing.add_metric([kind], kind in stands)
+    yield told
+    yield standing
+    deliveries = CounterMetricFamily(
+        "interlock_alert_deliveries", "Runs of the alert hook by outcome.", labels=["outcome"]
+    )
+    for outcome in ("delivered", "failed", "given_up"):
+        deliveries.add_metric([outcome], status.alert_hook.get(outcome, 0))
+    yield deliveries
+    waiting = status.alert_hook.get("waiting", 0)
+    yield GaugeMetricFamily("interlock_alerts_waiting", "Alerts not delivered yet.", value=waiting)
 
 
 def _gate(status: Status) -> Iterator[Metric]:

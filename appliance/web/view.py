@@ -49,6 +49,8 @@ def view(status: Status, build: str) -> View:
     one["holds-panel"] = Cell(None, _hidden(not held))
     one["quiet"] = Cell(None, _hidden(held or status.trip is not None))
     _table(one, rows, "holds", _holds(status))
+    one["alerts-panel"] = Cell(None, _hidden(not status.alerts))
+    _table(one, rows, "alerts", _alerts(status))
     _table(one, rows, "parts", _parts(status))
     _table(one, rows, "strategies", _strategies(status))
     _table(one, rows, "limits", _limits(status))
@@ -183,6 +185,23 @@ def _holds(status: Status) -> list[Row]:
         )
         for hold in status.holds
     ]
+
+
+def _alerts(status: Status) -> list[Row]:
+    found: list[Row] = []
+    for line in status.alerts:
+        severity = line.severity if line.severity in words.SEVERITIES else "unknown"
+        found.append(
+            (
+                Cell(None, {"data-state": severity}),
+                _text(line.kind),
+                _text(line.subject, hidden=None if line.subject else ""),
+                Cell(severity),
+                _text(line.text),
+                _when(utc(line.since_ns)),
+            )
+        )
+    return found
 
 
 def _feed(feed: Progress) -> dict[str, Cell]:

@@ -6,6 +6,7 @@ in no table is shown as it is, never left out.
 
 from __future__ import annotations
 
+from appliance.domain.alert import Severity
 from appliance.domain.mode import HoldCause, Mode, TripReason
 from appliance.domain.reasons import MEANING, Reason
 
@@ -77,6 +78,7 @@ FEED: dict[str, str] = {
     "starting": "starting",
 }
 
+SEVERITIES = tuple(severity.value for severity in Severity)
 PART_STATES = ("ok", "degraded", "down")
 STRATEGY_STATES = ("running", "stopped")
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
+from appliance.domain.alert import AlertKind, severity, text
 from appliance.domain.status import (
+    AlertLine,
     AuditHead,
     Histogram,
     Lamp,
@@ -121,8 +123,17 @@ NORMAL = Status(
     },
 )
 
+
+def alert(kind: AlertKind, seconds_ago: int, subject: str = "") -> AlertLine:
+    """A standing alert as the alerter's board has it."""
+    return AlertLine(kind, severity(kind), subject, text(kind), ns(seconds_ago))
+
+
 HELD = replace(
     NORMAL,
+    alerts=(alert(AlertKind.VENUE_DOWN, 41, "venue:paper"), alert(AlertKind.DEGRADED, 3_700)),
+    alert_counts={"VENUE_DOWN": 2, "DEGRADED": 1},
+    alert_hook={"delivered": 2, "failed": 1, "given_up": 0, "waiting": 1},
     lamps=lamps("pulse", "slow", "off"),
     holds=(StandingHold("STALE_DATA", "instrument:WTI", ns(42), "newest bar is 38 s old, 30 s allowed"),),
 )
@@ -179,6 +190,8 @@ TRIPPED_PAUSED = replace(
     system_mode="SafeMode",
     lamps=lamps("off", "fast", "double"),
     trip=replace(EMERGENCY.trip, reason="GUARD_LOST", stored=False, later=()) if EMERGENCY.trip else None,
+    alerts=(alert(AlertKind.GUARD_LOST, 19), alert(AlertKind.TRIP_NOT_STORED, 17)),
+    alert_counts={"GUARD_LOST": 1, "TRIP_NOT_STORED": 1},
     parts=(Part("guard", "down", "no heartbeat for 2.4 s"), *NORMAL.parts[1:]),
 )
 

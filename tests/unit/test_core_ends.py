@@ -13,7 +13,7 @@ from appliance.domain.errors import BusyError, ConfigError, InterlockError, Inva
 from appliance.domain.mode import Mode, TripReason
 from appliance.domain.verdict import OrderClass
 from appliance.runtime import core as core_module
-from appliance.runtime.core import STOP_S, STOP_TRIPPED_S, _Core, _deadly, _worst
+from appliance.runtime.core import STOP_S, STOP_TRIPPED_S, _Core, _deadly, _outcome
 from appliance.runtime.supervise import CORE_STOP_S
 from tests.kit import FakeScribe
 from tests.rules.source import modules
@@ -82,7 +82,7 @@ def _core(mode: Mode = Mode.EMERGENCY, *entries: OrderClass) -> tuple[_Core, Any
             orders=SimpleNamespace(live=lambda: iter([SimpleNamespace(order_class=each) for each in entries]))
         ),
         upstream=SimpleNamespace(offer_last=offer_last),
-        link=SimpleNamespace(mark_store_failed=lambda: marked.append(True), marked=marked),
+        store=SimpleNamespace(note_failure=lambda: marked.append(True), marked=marked),
     )
     made = _Core.__new__(_Core)
     made._parts, made._log = parts, parts.log
@@ -110,7 +110,7 @@ def test_what_is_deadly_and_what_degrades() -> None:
             found[ast.unparse(node.func)].add(ast.literal_eval(node.args[0]))
     assert found == {
         "_deadly": {"safety loop", "audit log"},
-        "self._degrades": {"upstream", "status page"},
+        "self._degrades": {"upstream", "status page", "gap entries", "log check"},
     }
 
 
@@ -178,14 +178,14 @@ def test_a_stop_while_tripped_sees_the_cancels_through(
 @pytest.mark.parametrize("disk", [True, False])
 def test_a_lost_log_cancels_before_the_process_ends(disk: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Trip, wait until the other loop has its cancels confirmed, exit 74; a disk error is remembered."""
-    monkeypatch.setattr(core_module, "LOOK_S", 0.0001)
+    monkeypatch.setattr(core_module, "TICK_S", 0.0001)
     core, parts = _core()
     parts.log.disk_failed = disk
     with pytest.raises(StoreError, match="the disk is gone"):
         asyncio.run(core._watch_log())
     assert parts.safety.trips == [TripReason.AUDIT_STORE]
     assert parts.watch.confirmed_after == 0
-    assert parts.link.marked == [True] * disk
+    assert parts.store.marked == [True], "asked once; whether it was the disk, the store's health knows"
 
 
 def test_a_lost_log_and_a_dead_venue_do_not_keep_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -207,4 +207,4 @@ def test_the_worst_of_several_errors_names_the_exit_code() -> None:
     """Configuration before store before invariant, however deep they are nested."""
     inner: Any = BaseExceptionGroup("inner", [StoreError("b"), ConfigError("c")])
     deep: Any = BaseExceptionGroup("outer", [InvariantError("a"), inner])
-    assert isinstance(_worst(deep), ConfigError)
+    assert isinstance(_outcome(deep), ConfigError)

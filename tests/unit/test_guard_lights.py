@@ -252,7 +252,7 @@ def test_the_loop_touches_no_disk_no_journal_and_no_lamp() -> None:
     calls = {ast.unparse(node.func) for node in ast.walk(loop) if isinstance(node, ast.Call)}
     assert calls == {
         "stop.is_set", "lights.is_alive", "GuardExitError", "board.wait", "time.monotonic_ns", "guard.loop",
-        "board.levels", "core.words",
+        "board.levels", "core.words", "guard.wait_s",
     }  # fmt: skip
     assert LOOP_S == 0.020
 
@@ -305,14 +305,17 @@ def test_a_guard_that_cannot_light_ends(tmp_path: Path) -> None:
 
 
 @pytest.mark.safety("S11.3")
-def test_the_fault_pattern_is_left_behind_by_a_program_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_fault_pattern_is_left_behind_by_a_program_of_its_own(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     """`ExecStopPost=` runs it: green off, yellow and red on, on whatever board the configuration names."""
     shown: list[tuple[bool, bool, bool]] = []
     monkeypatch.setattr(
         board_gpiozero.GpiozeroBoard, "light", lambda _board, *lit: shown.append(lit)
     )
     config = dataclasses.replace(load(EXAMPLE), driver="gpiozero", pin_factory="mock")
-    show_fault(config)
+    monkeypatch.chdir(tmp_path)
+    show_fault(config, tmp_path)
     assert shown == [(False, True, True)]
 
 

@@ -274,6 +274,18 @@ def test_unreadable_lines_trip_once_and_show_the_fault() -> None:
     assert box.guard.lights == LIGHTS[Stands.FAULT]
 
 
+@pytest.mark.parametrize("reaction", ["alert", "paused", "emergency"])
+def test_every_opening_of_the_case_is_counted(reaction: str) -> None:
+    """Also one that is over before anybody looks, and also where it is only an alert."""
+    box = Box(tamper=reaction)
+    for openings in (1, 2, 3):
+        box.read(HEALTHY._replace(tamper=Level.OPEN))
+        box.read(HEALTHY._replace(tamper=Level.OPEN))
+        assert box.word(GuardWord.TAMPERS) == openings
+        box.read(HEALTHY)
+    assert box.word(GuardWord.TAMPERS) == 3
+
+
 @pytest.mark.safety("HW-06")
 @pytest.mark.parametrize(("reaction", "trips"), [("alert", False), ("paused", True), ("emergency", True)])
 def test_tamper_reaction(reaction: str, trips: bool) -> None:

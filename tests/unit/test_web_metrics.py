@@ -7,12 +7,13 @@ from msgspec.structs import replace
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
+from appliance.domain.alert import AlertKind, severity
 from appliance.domain.mode import HoldCause, Mode, TripReason
 from appliance.domain.reasons import Reason
 from appliance.domain.status import Histogram, Part, Status
 from appliance.web.health import health
 from appliance.web.metrics import buckets, exposition
-from tests.pictures.web_samples import EMERGENCY, LIVE, NORMAL, PAUSED, SITUATIONS, TRIPPED_PAUSED
+from tests.pictures.web_samples import EMERGENCY, HELD, LIVE, NORMAL, PAUSED, SITUATIONS, TRIPPED_PAUSED
 
 Series = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
@@ -80,6 +81,22 @@ def test_holds_and_verdicts_exist_before_they_happen() -> None:
     assert _value(busy, "interlock_verdicts_denied_total", reason="POSITION_CAP") == 1_932
 
 
+def test_every_alert_has_its_series_before_it_comes() -> None:
+    """Counted by kind and severity, standing by kind; nothing but known kinds."""
+    quiet, held = _read(NORMAL), _read(HELD)
+    for kind in AlertKind:
+        labels = {"kind": kind.value, "severity": severity(kind).value}
+        assert _value(quiet, "interlock_alerts_total", **labels) == 0
+        assert _value(quiet, "interlock_alert_standing", kind=kind.value) == 0
+    assert _value(held, "interlock_alerts_total", kind="VENUE_DOWN", severity="warning") == 2
+    gauge = "interlock_alert_standing"
+    standing = {labels for (name, labels), value in held.items() if name == gauge and value}
+    assert standing == {(("kind", "VENUE_DOWN"),), (("kind", "DEGRADED"),)}
+    assert _value(held, "interlock_alert_deliveries_total", outcome="delivered") == 2
+    assert _value(held, "interlock_alert_deliveries_total", outcome="failed") == 1
+    assert _value(held, "interlock_alerts_waiting") == 1
+
+
 def test_latency_buckets_are_cumulative_seconds() -> None:
     """The status counts each bucket alone; Prometheus wants all up to a bound."""
     assert buckets(Histogram((5, 10, 1_000_000), (3, 2, 1, 4), 5, 10)) == [
@@ -116,7 +133,7 @@ def test_no_series_tells_a_position_or_a_profit() -> None:
     names = {name for name, _ in _read(LIVE)}
     assert {name.split("_")[1] for name in names} == {
         "mode", "tripped", "trip", "armed", "holds", "verdicts", "gate", "part", "build", "uptime",
-        "simulated", "realtime", "sealed", "audit", "feed", "strategies", "data",
+        "simulated", "realtime", "sealed", "audit", "feed", "strategies", "data", "alert", "alerts",
     }  # fmt: skip
 
 

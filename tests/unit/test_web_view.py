@@ -118,6 +118,21 @@ def test_what_an_arm_press_waits_for_is_said(status: Status, text: str, hidden: 
     assert _one(status, "arming-line").attrs == {"hidden": hidden}
 
 
+def test_standing_alerts_are_listed_and_their_panel_is_gone_without_any() -> None:
+    """Kind, what it is about, severity in words, sentence, since when; no alert role but the trip's."""
+    shown = view(HELD, "b")
+    assert shown.one["alerts-panel"].attrs["hidden"] is None
+    first, second = shown.rows["alerts"]
+    assert [cell.text for cell in first[1:5]] == [
+        "VENUE_DOWN", "venue:paper", "warning", "The venue does not answer.",
+    ]  # fmt: skip
+    assert (first[0].attrs["data-state"], first[2].attrs["hidden"]) == ("warning", None)
+    assert (second[2].text, second[2].attrs["hidden"]) == ("", "")
+    assert view(NORMAL, "b").one["alerts-panel"].attrs["hidden"] == ""
+    unknown = replace(HELD, alerts=(replace(HELD.alerts[0], severity="loud"),))
+    assert view(unknown, "b").rows["alerts"][0][3].text == "unknown"
+
+
 def test_badges_say_what_weakens_the_box() -> None:
     """Simulated board, no real-time priority, unsealed; none on a real, sealed box."""
     assert [row[1] for row in _texts(view(NORMAL, "b"), "badges")] == [

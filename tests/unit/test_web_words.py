@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from appliance.domain.alert import AlertKind, text
 from appliance.domain.mode import HoldCause, Mode, TripReason
 from appliance.domain.reasons import Reason
 from appliance.safety.preconditions import Preconditions
@@ -20,6 +21,11 @@ def test_every_mode_trip_and_hold_has_its_sentence() -> None:
 def test_every_precondition_of_arming_has_its_words() -> None:
     """`Status.missing` carries the names of the controller's preconditions."""
     assert set(words.MISSING) == set(Preconditions.__struct_fields__)
+
+
+def test_page_and_alert_say_the_same_of_a_trip() -> None:
+    """One sentence per reason, wherever it is read."""
+    assert {name: text(AlertKind[name]) for name in words.TRIP} == words.TRIP
 
 
 def test_patterns_are_those_of_the_guard() -> None:
