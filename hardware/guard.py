@@ -203,10 +203,7 @@ class Guard:
 
     def _adopt_core_trip(self, now_ns: int) -> None:
         core = self._core_page()
-        if core is None:
-            return
-        request = core[CoreWord.REQUEST]
-        if request == self.page[GuardWord.ADOPTED]:
+        if core is None or (request := core[CoreWord.REQUEST]) == self.page[GuardWord.ADOPTED]:
             return
         reason = core[CoreWord.REQUEST_REASON]
         self.trip(Reason(reason) if reason in TRIP_REASONS else Reason.INVARIANT, now_ns)
@@ -249,10 +246,9 @@ class Guard:
             self._keeper.arm(ArmedRecord(state, self._boot_text, self._board, self._card))
 
     def _note_stored(self) -> None:
-        page, keeper = self.page, self._keeper
-        page[GuardWord.STORED] = keeper.stored_trip
-        if keeper.broken:
-            page[GuardWord.DISK_FAILED] = 1
+        self.page[GuardWord.STORED] = self._keeper.stored_trip
+        if self._keeper.broken:
+            self.page[GuardWord.DISK_FAILED] = 1
 
     def _collect_stored(self, now_ns: int) -> None:
         page, keeper = self.page, self._keeper
@@ -285,12 +281,7 @@ class Guard:
 
     def _publish(self, levels: Levels, now_ns: int) -> None:
         page = self.page
-        bits = 0
-        bits |= LevelBit.BUTTON_OPEN if levels.button is not Level.CLOSED else 0
-        bits |= LevelBit.KEY_CLOSED if levels.key is Level.CLOSED else 0
-        bits |= LevelBit.TAMPER_OPEN if levels.tamper is not Level.CLOSED else 0
-        bits |= LevelBit.UNKNOWN if Level.UNKNOWN in levels else 0
-        page[GuardWord.LEVELS] = bits
+        page[GuardWord.LEVELS] = _level_bits(levels)
         self.lights = LIGHTS[self.stands(levels, now_ns)]
         page[GuardWord.LAMP_GREEN], page[GuardWord.LAMP_YELLOW], page[GuardWord.LAMP_RED] = self.lights
         page[GuardWord.HEARTBEAT_NS] = now_ns
@@ -327,6 +318,13 @@ class Guard:
 def _is_lost(core: memoryview[int], now_ns: int) -> bool:
     """No heartbeat for 0.8 s, or one nobody can have written yet. A permit of a core that is gone is none."""
     return not -CORE_LOST_NS <= now_ns - core[CoreWord.HEARTBEAT_NS] <= CORE_LOST_NS
+
+
+def _level_bits(levels: Levels) -> int:
+    bits = LevelBit.BUTTON_OPEN if levels.button is not Level.CLOSED else 0
+    bits |= LevelBit.KEY_CLOSED if levels.key is Level.CLOSED else 0
+    bits |= LevelBit.TAMPER_OPEN if levels.tamper is not Level.CLOSED else 0
+    return bits | (LevelBit.UNKNOWN if Level.UNKNOWN in levels else 0)
 
 
 def fault_lights() -> tuple[Pattern, Pattern, Pattern]:
