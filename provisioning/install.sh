@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs the appliance on a 64-bit Raspberry Pi OS or Debian with systemd: program in /opt/interlock, state in
-# /var/lib/interlock, one user, units for guard, core, cancel-only, collector and paper venue. Needs root.
+# /var/lib/interlock, one user, units for guard, core, cancel-only, alerts, collector, paper venue. Needs root.
 # Says its plan first, does only what is missing, and can be run again.
 #
 #   sudo bash provisioning/install.sh --plan                 say what would be done
@@ -14,7 +14,7 @@ OPT=/opt/interlock
 STATE=/var/lib/interlock
 RUNTIME=/run/interlock
 UNITS=/etc/systemd/system
-BOXED="interlock-guard interlock-cancel-only interlock-paper-venue interlock-collector interlock-core"
+BOXED="interlock-guard interlock-cancel-only interlock-paper-venue interlock-collector interlock-alerts interlock-core"
 
 usage() { sed -n '2,11s/^# \{0,1\}//p' "$0"; }
 

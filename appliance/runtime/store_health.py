@@ -8,6 +8,7 @@ end with a stop is read whole, in a process of its own at low priority, before a
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import sys
 from pathlib import Path
@@ -83,4 +84,5 @@ class StoreHealth:
 
 
 def _lower() -> None:
-    os.nice(_LOWER)
+    with contextlib.suppress(OSError):  # the unit's system call filter refuses it: then at normal priority
+        os.nice(_LOWER)
