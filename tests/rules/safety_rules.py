@@ -480,6 +480,7 @@ HW-09 Mode REDUCED: gradual, reduce-only, on a configured schedule, the rest pro
 HW-10 Mode EMERGENCY: cancels, then liquidates, and goes on through outages
  flow/test_safety_loop.py::test_cancels_go_before_exits
  flow/test_feed_safety.py::test_an_emergency_outlives_an_outage_of_the_venue
+ flow/test_exit_legs.py::test_a_refusal_before_a_trip_does_not_delay_its_liquidation
  flow/test_feed_safety.py::test_a_venue_that_goes_away_does_not_end_the_core
 HW-11 Mode switch in memory < 1 ms
  open: a figure, not a verdict: python -m tests.bench kill
