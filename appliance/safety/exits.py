@@ -102,7 +102,9 @@ class ExitFlow:
         self.confirmed = False  # the last sweep's window has passed and the venue lists no entry
 
     def begin_sweep(self) -> None:
-        """A trip: everything that can increase exposure is to be cancelled from now on."""
+        """A trip: everything that can increase exposure is to be cancelled from now on, and what was refused
+        before it is asked for again at once."""
+        self._not_before.clear()
         self._swept_since_ns = self._clock.mono_ns()
         self._swept_last_ns = 0
         self.confirmed = False

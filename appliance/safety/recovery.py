@@ -8,6 +8,7 @@ _ARM = (
     "press and release the kill button (proof test), then hold the arm key for 3 s, once per step"
     " (where there is no key: interlock operator arm)"
 )
+_HELD = "; before that nothing is sold, by no press and by no limit"
 
 RECOVERY: dict[TripReason, str] = {
     TripReason.KILL_BUTTON: f"release the button, wait until cancelled and flat, then {_ARM}",
@@ -15,11 +16,13 @@ RECOVERY: dict[TripReason, str] = {
     TripReason.DAILY_LOSS: f"wait for the next trading day (UTC), then {_ARM}",
     TripReason.TAMPER: f"inspect the case and close it, then {_ARM}",
     TripReason.GUARD_LOST: f"see that the guard runs and reads its lines (interlock doctor), then {_ARM}",
-    TripReason.CLOCK: f"wait until the clock is synchronised, then {_ARM}",
+    TripReason.CLOCK: f"wait until the clock is synchronised, then {_ARM}{_HELD}",
     TripReason.AUDIT_STORE: "restart the machine, run interlock verify, free or replace the disk, then arm",
-    TripReason.DATA_INTEGRITY: f"find what is wrong with the market data (see the log), then {_ARM}",
-    TripReason.POSITION_DISAGREEMENT: f"compare the positions with the venue, correct the cause, then {_ARM}",
-    TripReason.INVARIANT: f"read the log, report the bug, restart the core, then {_ARM}",
+    TripReason.DATA_INTEGRITY: f"find what failed its check (see the log), then {_ARM}{_HELD}",
+    TripReason.POSITION_DISAGREEMENT: (
+        f"compare the positions with the venue, correct the cause, then {_ARM}{_HELD}"
+    ),
+    TripReason.INVARIANT: f"read the log, report the bug, restart the core, then {_ARM}{_HELD}",
     TripReason.NEVER_ARMED: f"this box was never armed, or was tripped when it lost power: {_ARM}",
     TripReason.FOREIGN_CARD: f"this card belongs to another box: make sure it is the right one, then {_ARM}",
     TripReason.NOT_ARMED: _ARM,

@@ -13,6 +13,8 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from appliance.runtime.alert_files import read_board
 from appliance.runtime.board_socket import command_board
 from tests.box import Box
@@ -51,6 +53,7 @@ def _alerter_pid(box: Box) -> int:
     return board.pid if board is not None else 0
 
 
+@pytest.mark.safety("S1.7", "HW-16")
 def test_press_and_dead_core_reach_the_owner_the_page_and_metrics(tmp_path: Path) -> None:
     """The hook runs outside the core, within 5 s; page, status and /metrics say the same."""
     told, hook = tmp_path / "told", tmp_path / "hook"

@@ -37,6 +37,7 @@ def box(tmp_path: Path) -> Box:
     return Box(tmp_path, {'speed = "60 d/s"': 'speed = "200 d/s"'})
 
 
+@pytest.mark.safety("S3.23", "HW-22")
 def test_a_stopped_core_cannot_keep_orders_open(box: Box, up: Child) -> None:
     """SIGSTOP, press: 100 entries end within 10 s, the protective leg stays, the core's return logs it."""
     until(box.held, "a position", 60)
@@ -71,6 +72,7 @@ def _gaps(box: Box) -> list[dict[str, Any]]:
     return [gap for gap in box.entries("gap") if gap.get("from") == "cancels"]
 
 
+@pytest.mark.safety("S3.23")
 def test_guard_and_core_both_dead(box: Box, up: Child) -> None:
     """Nobody answers at all: unknown counts as tripped, and entries go."""
     note = read_note(box.runtime / "venue.json")

@@ -217,6 +217,25 @@ def test_a_venue_that_keeps_the_leg_is_no_request_storm() -> None:
     asyncio.run(run())
 
 
+@pytest.mark.safety("HW-10")
+def test_a_refusal_before_a_trip_does_not_delay_its_liquidation() -> None:
+    """A strategy's close was refused 10 ms before the button: the emergency does not wait out its second."""
+
+    async def run() -> None:
+        core = await _held()
+        refusal = core.engine.ledger.refusal
+        core.engine.ledger.refusal = _refuse_market  # type: ignore[method-assign, assignment]
+        await core.exits.leave_everything("close")
+        core.engine.ledger.refusal = refusal  # type: ignore[method-assign]
+        core.clock.mono += 10_000_000
+        core.guard.trip(TripReason.KILL_BUTTON)
+        core.exits.begin_sweep()
+        await core.exits.leave_everything("liquidate")
+        assert [order.order_class for order in core.orders.live()] == [OrderClass.REDUCE]
+
+    asyncio.run(run())
+
+
 @pytest.mark.safety("S7.8")
 def test_one_of_two_legs_let_go_is_put_back_while_the_other_stays() -> None:
     """Two entries, two legs; the venue answers one cancel only."""

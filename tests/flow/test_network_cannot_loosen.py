@@ -180,6 +180,8 @@ def test_no_route_changes_anything_on_a_tripped_appliance(box: Box, up: Child, t
     (run,) = box.entries("run_start")
     before, words, core = _picture(box), _words(box), _permit_and_request(box)
     assert before["mode"] == "EMERGENCY"
+    assert core["PERMIT"] == 0
+    assert words["ARMED"] != words["STATE"]
     answers: dict[int, int] = {}
     for name, paths in _applications(tmp_path).items():
         for path in sorted(paths):

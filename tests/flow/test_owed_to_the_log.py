@@ -56,6 +56,7 @@ async def repaid(settings: LogSettings, ring: Path) -> None:
     await client.aclose()
 
 
+@pytest.mark.safety("S8.3")
 def test_each_act_is_repaid_once_over_restarts(tmp_path: Path) -> None:
     """By its ring and number; an order that only the ring knew is filed again."""
     settings, ring = new_log(tmp_path), Ring(tmp_path / "exits.ring")
@@ -156,6 +157,7 @@ def _pull(box: Box, up: Child) -> None:
     up.wait()
 
 
+@pytest.mark.safety("S8.5")
 def test_a_log_that_did_not_end_with_a_stop_is_read_whole(tmp_path: Path) -> None:
     """kill -9: nobody arms until `verify` was content, then they may."""
     box = Box(tmp_path)

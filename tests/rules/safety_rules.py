@@ -35,7 +35,7 @@ S1.6 A trip to PAUSED cancels what increases exposure, keeps protective orders, 
  flow/test_core_exits.py::test_a_sweep_cancels_entries_and_keeps_the_protective_leg
  flow/test_safety_loop.py::test_nothing_is_worked_off_on_a_ledger_known_to_be_wrong
 S1.7 A trip to PAUSED alerts
- open: being built (alerts)
+ flow/test_alerts.py::test_press_and_dead_core_reach_the_owner_the_page_and_metrics
 S1.8 Nothing is liquidated on a ledger or a clock that is known to be wrong
  unit/test_safety_sequences.py::test_nothing_is_sold_on_a_ledger_or_clock_known_to_be_wrong
  flow/test_safety_loop.py::test_nothing_is_worked_off_on_a_ledger_known_to_be_wrong
@@ -231,7 +231,8 @@ S3.21 Gate, orders, audit and guard link are deadly loops; web, upstream and lea
 S3.22 A venue that hangs stops neither mode nor heartbeat of the core
  flow/test_safety_loop.py::test_a_venue_that_never_answers_stops_neither_mode_nor_heartbeat
 S3.23 Core stopped, hung or gone while tripped: a cancel-only unit cancels, press → all cancelled ≤ 10 s
- open: being built (cancel-only process)
+ flow/test_cancel_only.py::test_a_stopped_core_cannot_keep_orders_open
+ flow/test_cancel_only.py::test_guard_and_core_both_dead
 S4.1 Approved carries class, latch epoch and a deadline of at most 250 ms
  unit/test_risk_entries.py::test_an_approval_carries_epoch_and_deadline
  unit/test_safety_constants.py::test_the_times_of_the_door
@@ -283,7 +284,7 @@ S5.8 Every crash point of arming and tripping leaves a box that is shut
  unit/test_guard_lights.py::test_an_armed_record_behind_a_trip_is_removed_again
  unit/test_guard_machine.py::test_arming_needs_proof_permit_and_a_durable_record
  unit/test_guard_machine.py::test_a_press_while_the_record_is_being_stored_wins
- open: power cuts of a real disk: being built (the virtual-machine lane)
+ open: cuts of a real disk are in tests/vm, which no lane of CI runs
 S6.1 The key is a normally-open contact to ground on BCM 27
  unit/test_guard_lights.py::test_lines_and_lamps_are_where_the_wiring_says
  contract/test_board_contract.py::test_levels_follow_the_contact
@@ -319,7 +320,7 @@ S6.7 Any press of the button restarts it
  unit/test_guard_sequences.py::test_the_button_in_the_middle_of_an_arm_press_starts_it_again
  unit/test_safety_sequences.py::test_an_arm_press_found_together_with_a_trip_is_void
 S6.8 After a drawdown trip, resetting the peak is a separate, signed, audited act
- open: being built (signed operator command); until then such a box cannot be armed (losses_in_limits)
+ open: not built: such a box cannot be armed (losses_in_limits)
 S6.9 A simulated board is paper-venue only: a live venue with one refuses to start, exit 78
  faults/test_bad_input.py::test_a_wrong_configuration_is_refused
  open: no live venue exists in 0.1.0; any venue.kind but paper is exit 78, and the page says which board it is
@@ -372,17 +373,17 @@ S8.2 CANCEL and exits wait at most 50 ms for the log, then go
  flow/test_core_exits.py::test_an_exit_leaves_although_the_log_is_lost_and_new_exposure_does_not
 S8.3 With the record in a pre-allocated ring in /run and a GAP entry owed
  flow/test_core_exits.py::test_an_exit_leaves_although_the_log_is_slow_and_owes_a_gap
- open: being built (the ring); the gap entry exists
+ flow/test_owed_to_the_log.py::test_each_act_is_repaid_once_over_restarts
 S8.4 A store error or exit 78 while tripped or with open orders first runs the cancel-only path
  unit/test_core_ends.py::test_a_lost_log_cancels_before_the_process_ends
- open: being built (exit 78)
+ open: after exit 78 with the gate open the cancel-only process waits 30 s (D35); tested on its pure part
 S8.5 After an fsync error no arming until reboot and a full verify
  unit/test_guard_machine.py::test_a_failed_disk_refuses_to_arm
  unit/test_guard_sequences.py::test_a_failed_disk_is_remembered_over_a_restart_of_the_guard
  unit/test_guard_link.py::test_a_failed_store_is_remembered_until_the_machine_restarts
  flow/test_storage_log_client.py::test_a_disk_error_in_the_writer_is_reported_with_its_cause
  flow/test_safety_loop.py::test_a_store_that_failed_keeps_the_box_from_being_armed
- open: the full verify after the reboot is asked of the person (recovery text), not enforced
+ flow/test_owed_to_the_log.py::test_a_log_that_did_not_end_with_a_stop_is_read_whole
 S8.6 A reserve of disk space only exits may use is pre-allocated
  open: not built: nothing is pre-allocated for exits
 S8.7 Quota: 80 % alerts, 95 % is a hold
@@ -480,6 +481,7 @@ HW-09 Mode REDUCED: gradual, reduce-only, on a configured schedule, the rest pro
 HW-10 Mode EMERGENCY: cancels, then liquidates, and goes on through outages
  flow/test_safety_loop.py::test_cancels_go_before_exits
  flow/test_feed_safety.py::test_an_emergency_outlives_an_outage_of_the_venue
+ flow/test_exit_legs.py::test_a_refusal_before_a_trip_does_not_delay_its_liquidation
  flow/test_feed_safety.py::test_a_venue_that_goes_away_does_not_end_the_core
 HW-11 Mode switch in memory < 1 ms
  open: a figure, not a verdict: python -m tests.bench kill
@@ -495,7 +497,7 @@ HW-14 Every manual intervention is logged: button, tamper, arm presses with what
 HW-15 The trail is tamper-evident
  flow/test_appliance.py::test_the_log_shows_a_flipped_byte_by_its_place
 HW-16 Real-time alerts on safety events
- open: being built (alerts)
+ flow/test_alerts.py::test_press_and_dead_core_reach_the_owner_the_page_and_metrics
 HW-17 Compliance reporting from the trail
  open: later; the log has every limit and verdict, no report is made of them
 HW-18 SystemMode projection (C03)
@@ -510,7 +512,7 @@ HW-21 Automatic kill switch: losses trip without a person
 HW-22 It works when the trading code hangs or crashes
  unit/test_guard_sequences.py::test_a_guard_without_a_core_still_trips_and_stores
  flow/test_appliance.py::test_a_core_killed_while_tripped_stays_tripped
- open: being built (cancel-only process): cancels while the core hangs
+ flow/test_cancel_only.py::test_a_stopped_core_cannot_keep_orders_open
 HW-23 Risk management reaches the kill switch: a limit of the core is adopted and persisted by the guard
  flow/test_guard_process.py::test_a_trip_of_the_core_is_persisted_by_the_guard
  flow/test_appliance.py::test_a_synthetic_gap_trips_the_account
