@@ -87,3 +87,14 @@ def is_lit(pattern: Pattern, at_ms: int) -> bool:
             return index % 2 == 0
         rest -= length
     raise AssertionError("unreachable: rest is smaller than the sum")
+
+
+def until_change_ms(pattern: Pattern, at_ms: int) -> int:
+    """Milliseconds from `at_ms` to the next boundary of a pattern that started at 0; at least 1."""
+    times = TIMES_MS[pattern]
+    rest = at_ms % sum(times)
+    for length in times:
+        if rest < length:
+            return length - rest
+        rest -= length
+    raise AssertionError("unreachable: rest is smaller than the sum")

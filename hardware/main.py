@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import fcntl
 import os
+import select
 import signal
 import sys
 import threading
@@ -26,14 +27,14 @@ from hardware.board_simulated import SimulatedBoard
 from hardware.config import GuardConfig, GuardConfigError, load
 from hardware.guard import Guard, fault_lights
 from hardware.latch import LatchKeeper, card_id, judge, read_record
-from hardware.lights import Pattern, is_lit
+from hardware.lights import Pattern, is_lit, until_change_ms
 from hardware.notify import Notifier
 from hardware.operator_command import Box, OperatorDesk, fingerprint
 from hardware.operator_socket import OperatorSocket, remove_socket
 from hardware.pages import CORE_PAGE, GUARD_LAYOUT, GUARD_PAGE, GuardFlag, GuardWord
 
 LOOP_S = 0.020
-LIGHTS_S = 0.040
+LIGHTS_S = 0.100  # the longest time between two looks at the heartbeat; patterns and changes wake it sooner
 REMAP_NS = 100_000_000
 EXIT_BOARD, EXIT_BUSY, EXIT_PERMISSION, EXIT_CONFIG = 69, 75, 77, 78
 
@@ -49,40 +50,55 @@ class GuardExitError(Exception):
 class Lights(threading.Thread):
     """Drives LEDs and the service manager's watchdog at normal priority.
 
-    Green is lit only while the loop's heartbeat moves, and the watchdog is fed only then.
+    Green is lit only while the loop's heartbeat moves, and the watchdog is fed only then. It sleeps to the
+    next boundary of a pattern; the loop wakes it by an eventfd, which no lock and no reader can delay.
     """
 
     def __init__(self, board: Board, guard: Guard, notifier: Notifier) -> None:
         super().__init__(name="lights", daemon=True)
         self._board, self._guard, self._notifier = board, guard, notifier
         self._done = threading.Event()
+        self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._told = guard.lights
         self._lamp_test_until_ms = int(time.monotonic() * 1000) + 600
+
+    def follow(self) -> None:
+        """Called by the loop after each pass: wakes the thread if the patterns are others than before."""
+        if self._guard.lights is not self._told:
+            self._told = self._guard.lights
+            os.eventfd_write(self._bell, 1)
 
     def run(self) -> None:
         """Until `finish`; a board that cannot light ends the process: a dark box says nothing true."""
         realtime.leave_realtime()
         fed_ns = seen_ns = 0
-        while not self._done.wait(LIGHTS_S):
+        while not self._done.is_set():
             now_ms = int(time.monotonic() * 1000)
             beat_ns = self._guard.page[GuardWord.HEARTBEAT_NS]
             alive = pages.age_ns(beat_ns) < 250_000_000
-            self._show(now_ms, alive)
+            longest_ms = self._show(now_ms, alive)
             if self._notifier.watchdog_s and beat_ns != seen_ns and time.monotonic_ns() - fed_ns > 1e9 * (
                 self._notifier.watchdog_s / 2
             ):
                 self._notifier.send("WATCHDOG=1")
                 fed_ns, seen_ns = time.monotonic_ns(), beat_ns
+            if select.select([self._bell], [], [], min(LIGHTS_S, longest_ms / 1000))[0]:
+                os.eventfd_read(self._bell)
 
-    def _show(self, now_ms: int, alive: bool) -> None:
+    def _show(self, now_ms: int, alive: bool) -> int:
+        """How long what is lit now stays so, in ms."""
         if now_ms < self._lamp_test_until_ms:
             self._board.light(True, True, True)
-            return
-        green, yellow, red = self._guard.lights if alive else fault_lights()
-        self._board.light(is_lit(green, now_ms), is_lit(yellow, now_ms), is_lit(red, now_ms))
+            return self._lamp_test_until_ms - now_ms
+        patterns = self._guard.lights if alive else fault_lights()
+        green, yellow, red = (is_lit(pattern, now_ms) for pattern in patterns)
+        self._board.light(green, yellow, red)
+        return min(until_change_ms(pattern, now_ms) for pattern in patterns)
 
     def finish(self) -> None:
         """Stops the patterns and leaves the fault lights on: nobody watches the button any more."""
         self._done.set()
+        os.eventfd_write(self._bell, 1)
         self.join(timeout=1)
         green, yellow, red = (pattern is Pattern.STEADY for pattern in fault_lights())
         self._board.light(green, yellow, red)
@@ -213,6 +229,7 @@ def run(config: GuardConfig, state: Path, runtime: Path, stop: threading.Event) 
             if not edges:
                 guard.core = core.words(now_ns)
             guard.loop(edges, levels, now_ns)
+            lights.follow()
     finally:
         notifier.send("STOPPING=1")
         lights.finish()

@@ -36,12 +36,14 @@ ruff check --quiet .
 mypy --no-error-summary --cache-dir .mypy_cache
 
 say "tests"
+# Several files at a time: whole appliances mostly wait (an arm press alone takes three seconds).
+pytest_here() { python -m pytest -n "${INTERLOCK_TEST_WORKERS:-3}" --dist loadfile "$@"; }
 case $lane in
-fast) exec python -m pytest tests/rules tests/unit tests/property "$@" ;;
-default) exec python -m pytest -m "not long and not vm" "$@" ;;
+fast) pytest_here tests/rules tests/unit tests/property "$@" ;;
+default) pytest_here -m "not long and not vm" "$@" ;;
 vm) INTERLOCK_VM=1 exec python -m pytest tests/vm -rs -s "$@" ;;
 long)
-    python -m pytest -m "not vm" "$@"
+    pytest_here -m "not vm" "$@"
     exec bash tests/long.sh
     ;;
 esac

@@ -32,7 +32,7 @@ from appliance.runtime.paths import Paths
 from appliance.runtime.picture import Picture
 from appliance.runtime.session import feed_identity
 from appliance.runtime.tally import Tally
-from appliance.runtime.watch import TICK_S, next_tick
+from appliance.runtime.watch import TICK_S
 from appliance.web import server
 
 NOTIFY_S = 0.5
@@ -97,6 +97,7 @@ class _Core:
         self._stop = stop
         self._picture = Picture(parts, board)
         self._parts.watch.degraded = self._picture.degraded
+        self._parts.watch.after_round = self._picture.look
         self._parts.log.on_signed = lambda _head: parts.upstream.notify()
         self._parts.upstream.on_change = lambda state: self._upstream_changed(state.alarm)
 
@@ -126,7 +127,6 @@ class _Core:
             group.create_task(_deadly("safety loop", self._parts.watch.run()))
             group.create_task(_deadly("audit log", self._watch_log()))
             group.create_task(self._feed())
-            group.create_task(self._shown())
             group.create_task(self._heartbeats())
             group.create_task(self._told())
             group.create_task(self._degrades("upstream", self._parts.upstream.run()))
@@ -189,11 +189,6 @@ class _Core:
     async def _stopped(self) -> None:
         await self._stop.wait()
         raise _StopError
-
-    async def _shown(self) -> None:
-        while True:
-            self._picture.look()
-            await next_tick()
 
     async def _heartbeats(self) -> None:
         every_s = self._parts.config.audit.heartbeat / 1e9

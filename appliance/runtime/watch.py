@@ -24,7 +24,8 @@ from appliance.safety.holds import venue_scope
 from appliance.safety.latch import is_fresh
 from appliance.safety.preconditions import Preconditions
 
-TICK_S = 0.020
+TICK_S = 0.040
+ROUND_NS = 80_000_000  # the longest time between two rounds of a box on which nothing moves
 VENUE_RETRY_S = 0.25  # while a venue does not answer
 LOOK_UP_EVERY_NS = 100_000_000
 AGREE_EVERY_NS = 5_000_000_000
@@ -65,6 +66,9 @@ class SafetyLoop:
         self._store_ok = store_ok
         self._own_latch = own_latch
         self.degraded: Callable[[], int] = lambda: 0  # how many parts are not ok, for the lights
+        self.after_round: Callable[[], None] = lambda: None  # for whoever shows what stands
+        self._seen: object = None
+        self._round_ns = 0
         self._swept_for: tuple[int, Mode] | None = None
         self._flat_for: tuple[int, Mode] | None = None
         self._reduced_ns = self._agreed_ns = self._looked_up_ns = 0
@@ -106,8 +110,19 @@ class SafetyLoop:
 
     async def _rounds(self) -> None:
         while True:
-            self.round()
+            if self._is_due():
+                self.round()
             await next_tick()
+
+    def _is_due(self) -> bool:
+        """A word of the guard's page, the mode or the holds moved, or a round is due anyway: an idle core
+        looks at the page at every tick, which costs little, and does the whole round at every other."""
+        now_ns = self._clock.mono_ns()
+        seen = (self._link.glance(), self._safety.mode, self._safety.holds.standing())
+        if seen == self._seen and now_ns - self._round_ns < ROUND_NS:
+            return False
+        self._seen, self._round_ns = seen, now_ns
+        return True
 
     async def _works(self) -> None:
         while True:
@@ -140,6 +155,7 @@ class SafetyLoop:
         self._own_latch.keep(alone=self._safety.is_alone())
         live = sum(1 for _ in self._orders.live())
         self._link.beat(live, len(self._safety.holds.standing()), self.degraded())
+        self.after_round()
 
     async def work_once(self) -> None:
         """One round of look-ups, cancels and exits."""
