@@ -176,6 +176,11 @@ class FakeGuard:
             refusal=self.refusal,
         )
 
+    def glance(self) -> bytes:
+        """Moves with every word but the heartbeat."""
+        status = self.status()
+        return repr(replace(status, page=replace(status.page, heartbeat_ns=0), trip_ns=0)).encode()
+
     def request_trip(self, reason: TripReason) -> None:
         """Remembers; `adopt` makes it the guard's own."""
         self.requests.append(reason)

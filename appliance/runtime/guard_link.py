@@ -26,7 +26,9 @@ _ABSENT = PageReading(False, 0, 0, 0, 0, 0)
 
 # Plain numbers: the gate reads these words on every order, and an enum member costs as much as the word.
 _STATE, _ARMED, _COMPLEMENT = int(GuardWord.STATE), int(GuardWord.ARMED), int(GuardWord.COMPLEMENT)
-_BEAT, _REASON, _WORDS = int(GuardWord.HEARTBEAT_NS), int(GuardWord.REASON), len(GuardWord)
+_GENERATION, _BEAT, _REASON, _WORDS = (
+    int(GuardWord.GENERATION), int(GuardWord.HEARTBEAT_NS), int(GuardWord.REASON), len(GuardWord),
+)  # fmt: skip
 
 
 class PageLink:
@@ -75,7 +77,9 @@ class PageLink:
     def glance(self) -> bytes:
         """The guard's page without its heartbeat, to compare with an earlier glance; b"" without a page."""
         words = self._words
-        return b"" if words is None else words[_STATE:_BEAT].tobytes() + words[_BEAT + 1 : _WORDS].tobytes()
+        if words is None:
+            return b""
+        return words[_GENERATION:_BEAT].tobytes() + words[_BEAT + 1 : _WORDS].tobytes()
 
     def status(self) -> GuardStatus:
         """Arm presses are read before the page: the guard writes them after it has armed."""

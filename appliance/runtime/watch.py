@@ -25,7 +25,7 @@ from appliance.safety.latch import is_fresh
 from appliance.safety.preconditions import Preconditions
 
 TICK_S = 0.040
-ROUND_NS = 80_000_000  # the longest time between two rounds of a box on which nothing moves
+ROUND_S = 0.080  # the longest time between two rounds of a box on which nothing moves
 VENUE_RETRY_S = 0.25  # while a venue does not answer
 LOOK_UP_EVERY_NS = 100_000_000
 AGREE_EVERY_NS = 5_000_000_000
@@ -68,7 +68,7 @@ class SafetyLoop:
         self.degraded: Callable[[], int] = lambda: 0  # how many parts are not ok, for the lights
         self.after_round: Callable[[], None] = lambda: None  # for whoever shows what stands
         self._seen: object = None
-        self._round_ns = 0
+        self._round_s = 0.0
         self._swept_for: tuple[int, Mode] | None = None
         self._flat_for: tuple[int, Mode] | None = None
         self._reduced_ns = self._agreed_ns = self._looked_up_ns = 0
@@ -117,11 +117,11 @@ class SafetyLoop:
     def _is_due(self) -> bool:
         """A word of the guard's page, the mode or the holds moved, or a round is due anyway: an idle core
         looks at the page at every tick, which costs little, and does the whole round at every other."""
-        now_ns = self._clock.mono_ns()
+        now_s = asyncio.get_running_loop().time()
         seen = (self._link.glance(), self._safety.mode, self._safety.holds.standing())
-        if seen == self._seen and now_ns - self._round_ns < ROUND_NS:
+        if seen == self._seen and now_s - self._round_s < ROUND_S:
             return False
-        self._seen, self._round_ns = seen, now_ns
+        self._seen, self._round_s = seen, now_s
         return True
 
     async def _works(self) -> None:

@@ -15,7 +15,7 @@ from appliance.domain.intent import OrderType
 from appliance.domain.mode import BOX, HoldCause, Mode, TripReason
 from appliance.domain.money import Price
 from appliance.domain.verdict import Approved, OrderClass
-from appliance.runtime import own_latch
+from appliance.runtime import own_latch, watch
 from appliance.runtime.clock import ReplayClock, WallClock
 from appliance.runtime.own_latch import OwnLatch
 from appliance.runtime.watch import SafetyLoop, begin_start_holds
@@ -110,6 +110,28 @@ def test_a_venue_that_never_answers_stops_neither_mode_nor_heartbeat(tmp_path: P
             loop.core.guard.trip(TripReason.KILL_BUTTON)
             await _until(lambda: loop.core.safety.mode is Mode.EMERGENCY, "EMERGENCY while the venue hangs")
             await _until(lambda: loop.beats > beats + 5, "heartbeats while the venue hangs")
+
+        await loop.while_running(act)
+
+    asyncio.run(run())
+
+
+@pytest.mark.safety("S3.22")
+def test_an_idle_core_follows_a_press_without_waiting_for_its_round(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With rounds an hour apart the page's words alone start one; the mode follows, and is shown."""
+    monkeypatch.setattr(watch, "ROUND_S", 3_600.0)
+
+    async def run() -> None:
+        loop = await _entry_and_position(tmp_path)
+        shown: list[Mode] = []
+        loop.watch.after_round = lambda: shown.append(loop.core.safety.mode)
+
+        async def act() -> None:
+            await _until(lambda: loop.beats, "the first round")
+            loop.core.guard.trip(TripReason.KILL_BUTTON)
+            await _until(lambda: Mode.EMERGENCY in shown, "EMERGENCY by the page's words")
 
         await loop.while_running(act)
 

@@ -230,6 +230,7 @@ S3.21 Gate, orders, audit and guard link are deadly loops; web, upstream and lea
  faults/test_bad_input.py::test_a_dead_collector_costs_the_co_signature_and_nothing_else
 S3.22 A venue that hangs stops neither mode nor heartbeat of the core
  flow/test_safety_loop.py::test_a_venue_that_never_answers_stops_neither_mode_nor_heartbeat
+ flow/test_safety_loop.py::test_an_idle_core_follows_a_press_without_waiting_for_its_round
 S3.23 Core stopped, hung or gone while tripped: a cancel-only unit cancels, press → all cancelled ≤ 10 s
  flow/test_cancel_only.py::test_a_stopped_core_cannot_keep_orders_open
  flow/test_cancel_only.py::test_guard_and_core_both_dead

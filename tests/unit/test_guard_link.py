@@ -57,6 +57,15 @@ def test_an_armed_page_of_this_boot_is_open(run: Run) -> None:
     assert run.refusal(run.link()) is None
 
 
+@pytest.mark.parametrize("word", list(GuardWord)[GuardWord.GENERATION :])
+def test_a_glance_moves_with_every_word_but_the_heartbeat(run: Run, word: GuardWord) -> None:
+    """An idle core does a whole round only when it does: a word left out would be seen late."""
+    link = run.link()
+    before = link.glance()
+    run.guard.words[word] = run.guard.words[word] + 1
+    assert (link.glance() != before) is (word is not GuardWord.HEARTBEAT_NS)
+
+
 @pytest.mark.safety("S3.3")
 @pytest.mark.parametrize(
     "change",
