@@ -32,10 +32,10 @@ from appliance.runtime.paths import Paths
 from appliance.runtime.picture import Picture
 from appliance.runtime.session import feed_identity
 from appliance.runtime.tally import Tally
-from appliance.runtime.watch import TICK_S
+from appliance.runtime.tick import TICK_S
 from appliance.web import server
 
-NOTIFY_S = 0.5
+NOTIFY_S = 1.0
 LAST_OFFER_S = 1.0
 REPAY_S = 1.0
 STOP_S, STOP_TRIPPED_S = 3.0, 50.0  # below TimeoutStopSec, and below what `interlock up` waits
@@ -43,7 +43,7 @@ LOG_LOST_S = 10.0
 
 
 class Hooks(Struct, frozen=True):
-    """What whoever started the core wants to hear. progress: called twice a second with the picture."""
+    """What whoever started the core wants to hear. progress: called once a second with the picture."""
 
     ready: Callable[[int], None]
     progress: Callable[[Status], None]

@@ -24,12 +24,13 @@ from appliance.market.replay import ProgressMeter, Replay
 from appliance.pipeline import Pipeline
 from appliance.ports import Memory, PaperMarket, Scribe
 from appliance.runtime.clock import ReplayClock
+from appliance.runtime.tick import next_tick
 from appliance.safety.controller import SafetyController
 from appliance.safety.holds import instrument_scope
 
 YIELD_EVERY = 16
 SETTLE_EVERY = 1_000
-STILL_S = 0.05
+STILL_TICKS = 4  # a feed that waits looks five times a second whether it may go on
 RETRY_S = 0.25
 LONGEST_NAP_S = 0.25
 
@@ -158,10 +159,11 @@ class ReplayFeed:
             await asyncio.sleep(min(wait_ns / 1e9, LONGEST_NAP_S))
 
     async def _stand_still(self) -> None:
-        if self._safety.mode in (Mode.EMERGENCY, Mode.REDUCED):
+        exits = self._safety.mode in (Mode.EMERGENCY, Mode.REDUCED)
+        if exits:
             with contextlib.suppress(TransportError):  # as in `_show`
                 await self._market.stand_still(self._instruments)
-        await asyncio.sleep(STILL_S)
+        await next_tick(1 if exits else STILL_TICKS)
 
     def _sync_holds(self, now_ns: int) -> None:
         standing = {}

@@ -18,14 +18,14 @@ from appliance.ports import Clock, Scribe, Venue
 from appliance.risk.limits import AccountLimits
 from appliance.runtime.guard_link import PageLink
 from appliance.runtime.own_latch import OwnLatch
+from appliance.runtime.tick import TICK_S, next_tick
 from appliance.safety.controller import SafetyController
 from appliance.safety.exits import ExitFlow
 from appliance.safety.holds import venue_scope
 from appliance.safety.latch import is_fresh
 from appliance.safety.preconditions import Preconditions
 
-TICK_S = 0.040
-ROUND_S = 0.080  # the longest time between two rounds of a box on which nothing moves
+ROUND_S = 0.190  # the longest time between two rounds of a box on which nothing moves
 VENUE_RETRY_S = 0.25  # while a venue does not answer
 LOOK_UP_EVERY_NS = 100_000_000
 AGREE_EVERY_NS = 5_000_000_000
@@ -69,6 +69,7 @@ class SafetyLoop:
         self.after_round: Callable[[], None] = lambda: None  # for whoever shows what stands
         self._seen: object = None
         self._round_s = 0.0
+        self._turn = asyncio.Event()  # a round has passed: the venue's side may have work
         self._swept_for: tuple[int, Mode] | None = None
         self._flat_for: tuple[int, Mode] | None = None
         self._reduced_ns = self._agreed_ns = self._looked_up_ns = 0
@@ -115,20 +116,31 @@ class SafetyLoop:
             await next_tick()
 
     def _is_due(self) -> bool:
-        """A word of the guard's page, the mode or the holds moved, or a round is due anyway: an idle core
-        looks at the page at every tick, which costs little, and does the whole round at every other."""
+        """There is work, or a word of the guard's page, the mode or the holds moved, or a round is due anyway.
+
+        An idle core looks at the page at every tick, which costs little, and goes round five times a second.
+        """
         now_s = asyncio.get_running_loop().time()
         seen = (self._link.glance(), self._safety.mode, self._safety.holds.standing())
-        if seen == self._seen and now_s - self._round_s < ROUND_S:
+        if seen == self._seen and now_s - self._round_s < ROUND_S and not self._has_work():
             return False
         self._seen, self._round_s = seen, now_s
         return True
 
+    def _has_work(self) -> bool:
+        mode = self._safety.mode
+        if mode is Mode.NORMAL or (mode is Mode.PAUSED and self._exits.confirmed):
+            return bool(self._orders.unsettled())
+        return True
+
     async def _works(self) -> None:
         while True:
+            await self._turn.wait()
+            self._turn.clear()
             if self.caught_up:
                 await self.work_once()
-            await (asyncio.sleep(VENUE_RETRY_S) if self.venue_problem else next_tick())
+            if self.venue_problem:
+                await asyncio.sleep(VENUE_RETRY_S)
 
     async def see_cancels_through(self, limit_s: float) -> None:
         """Before the process ends: cancels (and in EMERGENCY sells) until the venue has confirmed that no
@@ -156,6 +168,7 @@ class SafetyLoop:
         live = sum(1 for _ in self._orders.live())
         self._link.beat(live, len(self._safety.holds.standing()), self.degraded())
         self.after_round()
+        self._turn.set()
 
     async def work_once(self) -> None:
         """One round of look-ups, cancels and exits."""
@@ -219,12 +232,6 @@ class SafetyLoop:
         scope = venue_scope(self._venue.name)
         if self._safety.holds.end(HoldCause.VENUE_DOWN, scope) is not None:
             self._scribe.note("hold_end", {"cause": HoldCause.VENUE_DOWN, "scope": scope})
-
-
-async def next_tick() -> None:
-    """Sleeps to the next multiple of TICK_S: loops that share it wake the processor once."""
-    now_s = asyncio.get_running_loop().time()
-    await asyncio.sleep(TICK_S - now_s % TICK_S)
 
 
 def begin_start_holds(safety: SafetyController, clock: Clock) -> None:

@@ -113,7 +113,7 @@ async def _until(condition: Callable[[], object]) -> None:
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(feed_module, "RETRY_S", 0.001)
-    monkeypatch.setattr(feed_module, "STILL_S", 0.001)
+    monkeypatch.setattr(feed_module, "next_tick", lambda _every: asyncio.sleep(0.001))
 
 
 @pytest.mark.safety("HW-10")
