@@ -116,7 +116,7 @@ class SafetyLoop:
             await next_tick()
 
     def _is_due(self) -> bool:
-        """There is work, or a word of the guard's page, the mode or the holds moved, or a round is due anyway.
+        """There is work, or a word of the guard's page, the mode or the holds moved, or a round is due.
 
         An idle core looks at the page at every tick, which costs little, and goes round five times a second.
         """

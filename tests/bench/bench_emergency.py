@@ -24,6 +24,12 @@ from tests.venue_hand import open_orders, place_entries
 ENTRIES = 100
 
 
+def _shut(glance: Glance, pressed_ns: int) -> int:
+    while not glance.is_shut():
+        pass
+    return time.monotonic_ns() - pressed_ns
+
+
 def _no_entry_left(box: Box, pressed_ns: int) -> int:
     note = read_note(box.runtime / "venue.json")
     assert note is not None
@@ -46,7 +52,7 @@ def _first_liquidation(box: Box, trip_ns: int) -> int | None:
     return min(times) - trip_ns if times else None
 
 
-def _round(folder: Path, *, stopped: bool) -> tuple[int, int | None]:
+def _round(folder: Path, *, stopped: bool) -> tuple[int, int, int | None]:
     box = Box(folder, {'speed = "60 d/s"': 'speed = "200 d/s"'})
     with running(box.up(), folder / "up.log"):
         until(lambda: box.mode() == "NORMAL", "NORMAL", 60)
@@ -58,14 +64,16 @@ def _round(folder: Path, *, stopped: bool) -> tuple[int, int | None]:
         if stopped:
             os.kill(core, signal.SIGSTOP)
         try:
+            glance = Glance(box.runtime)
             pressed_ns = time.monotonic_ns()
             command_board(box.runtime, "press")
+            shut = _shut(glance, pressed_ns)
             cancelled = _no_entry_left(box, pressed_ns)
         finally:
             os.kill(core, signal.SIGCONT)
-        trip_ns = Glance(box.runtime).guard_words()["TRIP_NS"]
+        trip_ns = glance.guard_words()["TRIP_NS"]
         until(lambda: not box.held(), "flat", 20)
-        return cancelled, None if stopped else _first_liquidation(box, trip_ns)
+        return shut, cancelled, None if stopped else _first_liquidation(box, trip_ns)
 
 
 def run(*, quick: bool) -> list[Case]:
@@ -73,13 +81,15 @@ def run(*, quick: bool) -> list[Case]:
     rounds = 2 if quick else 10
     cases = []
     for stopped in (False, True):
-        cancelled, sold = [], []
+        shut, cancelled, sold = [], [], []
         for _ in range(rounds):
             with tempfile.TemporaryDirectory() as name:
-                took, first = _round(Path(name), stopped=stopped)
+                gate, took, first = _round(Path(name), stopped=stopped)
+            shut.append(gate)
             cancelled.append(took)
             sold += [first] if first is not None else []
         who = "core stopped" if stopped else "core healthy"
+        cases.append(case_of(f"press sent and answered → gate shut, {who}", shut))
         cases.append(case_of(f"press → {ENTRIES} entries confirmed cancelled, {who}", cancelled))
         if sold:
             cases.append(case_of("edge → first liquidation order approved", sold))

@@ -23,7 +23,7 @@ from pathlib import Path
 from hardware import pages
 from hardware.config import EXAMPLE
 from hardware.pages import GuardFlag, GuardWord
-from tests.bench import bench_emergency
+from tests.bench import bench_emergency, bench_idle
 from tests.bench.measure import Case, case_of, with_peer
 from tests.processes import ROOT
 
@@ -123,4 +123,5 @@ def run(*, quick: bool) -> list[Case]:
         )
     )
     crowded = case_of(f"edge → gate shut, busy core and 4 busy processes, {label}", crowd)
-    return [*cases, crowded, plain, *bench_emergency.run(quick=quick)]
+    emergency = bench_emergency.run(quick=quick)
+    return [*cases, crowded, plain, *emergency, *bench_idle.run(quick=quick)]
