@@ -56,6 +56,7 @@ class Intent(Struct, frozen=True, kw_only=True):
     protects: set when this order is the protective leg of a position opened by that order.
     target: the order to end, CANCEL only.  created_ns: UTC of the observation that caused it.
     attempt: counts deliberate new tries of an exit; each has its own order id.
+    collars: an exit without a price may go this many collars from the reference; 0: to any price.
     """
 
     id: IntentId
@@ -72,3 +73,4 @@ class Intent(Struct, frozen=True, kw_only=True):
     protects: OrderId | None = None
     target: OrderId | None = None
     attempt: int = 0
+    collars: int = 0

@@ -28,7 +28,7 @@ class Flag(IntFlag):
     NONE = 0
     STOP_ATTACHED = 1  # the source gave no stop; its configured one was attached
     SLICED = 2  # an exit above the largest order size; the rest follows
-    COLLAR_WIDENED = 4  # no fresh price: limit at the last good one, widened
+    COLLAR_WIDENED = 4  # an exit further than one collar from the last good price
     PRICE_CLAMPED = 8  # an exit priced outside the collar was moved to its edge
     MARKET_FALLBACK = 16  # no good price for too long: the venue's market order
     ROUNDED = 32  # an exit off tick or lot was rounded to it

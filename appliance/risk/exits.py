@@ -52,8 +52,12 @@ def shape_exit(
         worst = worst_price(instrument, view.last, intent.side, collar_ppm * steps)
         price = _no_worse(intent, worst)
         return Exit(qty, OrderType.LIMIT, price, flags | Flag.COLLAR_WIDENED)
-    if intent.price is None:
+    if intent.price is None and intent.collars == 0:
         return Exit(qty, OrderType.MARKET, None, flags)
+    if intent.price is None:
+        steps = min(WIDEST_COLLAR, intent.collars)
+        edge = worst_price(instrument, view.last, intent.side, collar_ppm * steps)
+        return Exit(qty, OrderType.LIMIT, edge, flags | (Flag.COLLAR_WIDENED if steps > 1 else Flag.NONE))
     on_tick = _to_tick(instrument, intent.price, intent.side)
     if on_tick != intent.price:
         flags |= Flag.ROUNDED

@@ -14,13 +14,14 @@ from typing import Protocol
 from appliance.domain.errors import PeerError, TransportError
 from appliance.domain.ids import InstrumentId, IntentId, OrderId, SourceId
 from appliance.domain.instrument import Instrument
-from appliance.domain.intent import Intent, OrderType, Side
+from appliance.domain.intent import Intent, OrderType, Side, TimeInForce
 from appliance.domain.money import PPM_ONE, Qty, round_down
 from appliance.domain.order import Order, OrderEvent, OrderState, VenueOrder
 from appliance.domain.verdict import Approved, Denied, OrderClass, Verdict
 from appliance.ports import Clock, Venue
 
 SWEEP_NS = 2_000_000_000  # validity window and margin: what was in flight has arrived or never will
+LADDER = (1, 2, 4, 0)  # collars an exit may go from the reference, try by try; 0: a market order
 RETRY_NS = 1_000_000_000  # after an exit that did not work: never a request storm (SAFETY 7)
 _REFUSED = frozenset({OrderState.REJECTED, OrderState.STOPPED_AT_WIRE, OrderState.NEVER_ARRIVED})
 
@@ -98,6 +99,7 @@ class ExitFlow:
         self._swept_last_ns = 0
         self._count = 0
         self._not_before: dict[tuple[SourceId, InstrumentId], int] = {}
+        self._rung: dict[tuple[SourceId, InstrumentId], int] = {}  # tries that left something unsold
         self._replaced: dict[OrderId, list[Order]] = {}  # exit → the legs that were cancelled for it
         self.confirmed = False  # the last sweep's window has passed and the venue lists no entry
 
@@ -105,6 +107,7 @@ class ExitFlow:
         """A trip: everything that can increase exposure is to be cancelled from now on, and what was refused
         before it is asked for again at once."""
         self._not_before.clear()
+        self._rung.clear()
         self._swept_since_ns = self._clock.mono_ns()
         self._swept_last_ns = 0
         self.confirmed = False
@@ -160,6 +163,7 @@ class ExitFlow:
         verdict = await self._desk.place(self._exit(source, symbol, quantity, Qty(qty), purpose))
         await self._desk.collect()
         if isinstance(verdict, Denied) or self._was_refused(verdict):
+            self._climb(source, symbol)
             self._wait(source, symbol)
             await self._protect(legs, abs(quantity))
         else:
@@ -175,7 +179,10 @@ class ExitFlow:
             del self._replaced[order_id]
             order = self._desk.orders.get(order_id)
             if order is None or not order.leaves:
+                if order is not None:
+                    self._rung.pop((order.source, order.instrument), None)
                 continue
+            self._climb(order.source, order.instrument)
             self._wait(order.source, order.instrument)
             held = abs(self._still_held(order.source, order.instrument, order.side.opposite.sign))
             there = self._desk.orders.protective(order.instrument, order.source)
@@ -183,6 +190,9 @@ class ExitFlow:
 
     def _wait(self, source: SourceId, symbol: InstrumentId) -> None:
         self._not_before[source, symbol] = self._clock.mono_ns() + RETRY_NS
+
+    def _climb(self, source: SourceId, symbol: InstrumentId) -> None:
+        self._rung[source, symbol] = min(self._rung.get((source, symbol), 0) + 1, len(LADDER) - 1)
 
     async def reconcile(self) -> int:
         """Looks up every order whose fate is unknown; returns how many remain unknown."""
@@ -219,6 +229,8 @@ class ExitFlow:
             side=Side.SELL if held > 0 else Side.BUY,
             qty=qty,
             order_type=OrderType.MARKET,
+            time_in_force=TimeInForce.IOC,
+            collars=LADDER[self._rung.get((source, symbol), 0)],
         )
 
     def _was_refused(self, verdict: Approved) -> bool:

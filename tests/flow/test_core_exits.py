@@ -16,7 +16,7 @@ from appliance.domain.order import OrderState
 from appliance.domain.reasons import Reason
 from appliance.domain.verdict import Approved, Denied, OrderClass
 from appliance.ports import StoppedAtWire
-from appliance.safety.exits import SWEEP_NS
+from appliance.safety.exits import LADDER, SWEEP_NS
 from appliance.venues.paper_terms import to_wire
 from tests.kit import SECOND, SPX, Core
 
@@ -126,6 +126,54 @@ def test_liquidation_cancels_the_leg_and_sells_what_is_held() -> None:
         core.engine.stand_still(SPX)
         await core.desk.collect()
         assert core.portfolio.is_flat()
+
+    asyncio.run(run())
+
+
+async def _try_to_sell(core: Core, venue_price: int) -> OrderType:
+    """One round of the liquidation, then a step of a venue whose price is not the one the core knows."""
+    core.clock.mono += 2 * SECOND
+    await core.exits.leave_everything("liquidate")
+    sent = [order for order in core.orders.live() if order.order_class is OrderClass.REDUCE]
+    core.steps += 1
+    await core.venue.step(core.bar(venue_price), core.steps)
+    await core.desk.collect()
+    await core.exits.mend()
+    return sent[0].order_type
+
+
+@pytest.mark.safety("S7.10")
+def test_what_does_not_sell_inside_the_collar_goes_wider_and_at_last_to_any_price() -> None:
+    """Two, four collars, then a market order."""
+
+    async def run() -> None:
+        core = await _with_entry_and_position()
+        core.guard.trip(TripReason.KILL_BUTTON)
+        tries = [await _try_to_sell(core, 70_000)]
+        assert core.orders.protective(SPX, core.intent().source), "behind its stop between two tries"
+        tries += [await _try_to_sell(core, 70_000) for _ in range(3)]
+        prices = [data.get("price") for data in core.scribe.of("verdict") if data.get("class") == "REDUCE"]
+        assert prices == ["950.00", "900.00", "800.00", ""]
+        assert tries == [OrderType.LIMIT] * 3 + [OrderType.MARKET]
+        assert core.portfolio.is_flat()
+        assert LADDER == (1, 2, 4, 0)
+
+    asyncio.run(run())
+
+
+@pytest.mark.safety("S7.10")
+def test_a_new_trip_begins_inside_the_collar_again() -> None:
+    """What did not sell before it says nothing about the price now."""
+
+    async def run() -> None:
+        core = await _with_entry_and_position()
+        core.guard.trip(TripReason.KILL_BUTTON)
+        for _ in range(2):
+            await _try_to_sell(core, 70_000)
+        core.exits.begin_sweep()
+        await _try_to_sell(core, 70_000)
+        prices = [data.get("price") for data in core.scribe.of("verdict") if data.get("class") == "REDUCE"]
+        assert prices == ["950.00", "900.00", "950.00"]
 
     asyncio.run(run())
 

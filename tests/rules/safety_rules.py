@@ -367,6 +367,9 @@ S7.8 It is put back if that exit is refused, or ends without having sold
  flow/test_exit_legs.py::test_one_of_two_legs_let_go_is_put_back_while_the_other_stays
 S7.9 Dead-man timer or venue-held stops, never a timer that can strip a protective leg
  open: no dead-man timer exists; stops are held by the (paper) venue
+S7.10 An exit goes inside the collar first, then wider, at last to any price
+ flow/test_core_exits.py::test_what_does_not_sell_inside_the_collar_goes_wider_and_at_last_to_any_price
+ flow/test_core_exits.py::test_a_new_trip_begins_inside_the_collar_again
 S8.1 Durable-before-send binds what may increase exposure
  flow/test_before_sending.py::test_new_exposure_waits_until_it_is_durable
 S8.2 CANCEL and exits wait at most 50 ms for the log, then go

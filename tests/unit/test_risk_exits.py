@@ -40,6 +40,18 @@ def test_a_plain_exit_is_sent_as_asked() -> None:
     assert (verdict.qty, verdict.order_type, verdict.flags) == (1_000, OrderType.MARKET, Flag.NONE)
 
 
+@pytest.mark.parametrize(
+    ("collars", "sent"), [(0, None), (1, 95_000), (2, 90_000), (4, 80_000), (10, 50_000), (11, 50_000)]
+)
+def test_an_exit_goes_as_many_collars_from_the_reference_as_it_may(collars: int, sent: int | None) -> None:
+    """None at all is a market order; more than ten are ten; what goes further than one is flagged."""
+    core = _core()
+    verdict = _approved(core, _exit(core, collars=collars))
+    assert verdict.price == sent
+    assert verdict.order_type is (OrderType.MARKET if sent is None else OrderType.LIMIT)
+    assert bool(verdict.flags & Flag.COLLAR_WIDENED) is (collars > 1)
+
+
 @pytest.mark.safety("S2.1", "S2.9")
 @pytest.mark.parametrize(("qty", "order_class"), [(1_000, OrderClass.REDUCE), (1_001, OrderClass.INCREASE)])
 def test_an_exit_never_crosses_zero(qty: int, order_class: OrderClass) -> None:
