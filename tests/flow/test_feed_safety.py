@@ -18,6 +18,7 @@ from appliance.market.quality import DataQuality, QualityLimits
 from appliance.runtime import feed as feed_module
 from appliance.runtime.clock import ReplayClock
 from appliance.runtime.feed import ReplayFeed
+from appliance.safety.refusals import RefusedShare
 from tests.kit import SECOND, SPX, Core
 
 BARS = 12
@@ -95,6 +96,7 @@ def _feed(
         core.scribe,
         ReplayClock(),
         [SPX],
+        RefusedShare(100, 100_000),
         cursor=0,
         fills=(),
         unattended=unattended,

@@ -184,7 +184,7 @@ def test_a_log_that_does_not_verify_trips_and_nobody_arms(tmp_path: Path) -> Non
     data[len(data) // 2] ^= 1
     bundle.write_bytes(data)
     with running(box.up("--no-arm"), tmp_path / "two.log"):
-        until(lambda: "AUDIT_STORE" in _reasons(box), "the trip", 20)
+        until(lambda: "DATA_INTEGRITY" in _reasons(box), "the trip", 20)
         until(lambda: "store_ok" in _missing(box), "the refusal to arm")
 
 
