@@ -17,7 +17,7 @@ STA_UNSYNC, STA_CLOCKERR = 0x0040, 0x1000
 TIME_ERROR = 5
 MAX_ERROR_US = 2_000_000
 """The kernel adds 500 µs for each second since a time service last set the clock, and gives up (STA_UNSYNC)
-at 16 s, 9 h later. systemd-timesyncd asks at least every 2,048 s (1.02 s more error): at 2 s it missed one."""
+at 16 s, 9 h later. systemd-timesyncd asks at least every 2,048 s (1.02 s more): at 2 s it missed one."""
 
 _TRIES = 5
 _TIGHT_NS = 20_000  # both clocks read within this: no other process came between
