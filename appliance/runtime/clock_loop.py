@@ -45,10 +45,12 @@ def remembered_clock(directory: Path, boot: str) -> ClockPast:
     if data.get("boot") != boot:
         return ClockPast(newest_utc_ns=newest_ns)
     held = data.get("held_ns")
+    counted = isinstance(held, str) and data.get("enforced") is True
     return ClockPast(
         newest_utc_ns=newest_ns,
         offset_ns=int(str(data["offset_ns"])),
-        held_ns=int(held) if isinstance(held, str) else None,
+        held=held is not None,
+        held_ns=int(str(held)) if counted else None,
     )
 
 

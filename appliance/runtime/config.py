@@ -135,7 +135,7 @@ class ClockConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
 class IntegrityConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """[integrity] refused: share of the last `window` records of one instrument that may be refused for
-    their content; more trips. Below one record in the window a single bad line would do it: refused."""
+    what they say; more trips. At least one of them, so that no single bad line does."""
 
     refused: Share
     window: int

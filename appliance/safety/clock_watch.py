@@ -84,11 +84,13 @@ class ClockPast(Struct, frozen=True, kw_only=True):
     """What the log remembers of the time before this process.
 
     newest_utc_ns: UTC of its newest entry, None for an empty log.  The rest is of this boot only: offset_ns:
-    UTC − BOOTTIME when a core last noted the clock.  held_ns: BOOTTIME since which a hold stood then.
+    UTC − BOOTTIME when a core last noted the clock.  held: a hold stood then, or would have, had real time
+    counted.  held_ns: BOOTTIME from which its hour is counted, None if none was.
     """
 
     newest_utc_ns: int | None = None
     offset_ns: int | None = None
+    held: bool = False
     held_ns: int | None = None
 
 
@@ -148,8 +150,8 @@ class ClockWatch:
         past, self._told = self._past, (reading.synchronised, reading.boot_ns)
         self._synchronised_ns = reading.boot_ns
         news.append(ClockNews("started", 0, reading.detail))
-        if past.held_ns is not None:  # a restart of the core is no proof that the clock is right
-            self.held_ns = min(past.held_ns, reading.boot_ns)
+        if past.held:  # a restart of the core is no proof that the clock is right
+            self.held_ns = reading.boot_ns if past.held_ns is None else min(past.held_ns, reading.boot_ns)
             self.state, self.why = ClockState.HELD, "the hold stood before the core was started again"
         doubt = "" if reading.synchronised else "not synchronised at the start"
         newest_ns = past.newest_utc_ns
@@ -168,7 +170,6 @@ class ClockWatch:
         """The reading against those before it. Why the clock is in doubt, or empty."""
         self._tell_synchronisation(reading, news)
         if reading.boot_ns < last.boot_ns:  # no kernel does that: nothing measured before it means anything
-            self._synchronised_ns = min(self._synchronised_ns, reading.boot_ns)
             self.held_ns = None if self.held_ns is None else min(self.held_ns, reading.boot_ns)
             self._rebase(reading)
             return "CLOCK_BOOTTIME ran backwards"

@@ -408,7 +408,10 @@ def test_the_clock_precondition_of_a_replay_is_the_replay_clock(tmp_path: Path) 
     before = time.monotonic_ns()
     assert clock.utc_ns() == 123
     assert before <= clock.mono_ns() <= time.monotonic_ns()
-    assert Loop(Core(), tmp_path).watch.preconditions().clock_ok
+    loop = Loop(Core(), tmp_path)
+    assert loop.watch.preconditions().clock_ok
+    loop.clock_ok = False
+    assert not loop.watch.preconditions().clock_ok, "where real time counts, the clock watch decides"
 
 
 @pytest.mark.safety("S7.5")

@@ -130,9 +130,13 @@ def test_a_restart_ends_no_hold(moments: list[tuple[int, int, bool, int]], cut: 
     for reading in readings[:cut]:
         before.read(reading)
     last = readings[cut - 1]
-    again = ClockWatch(
-        ClockPast(newest_utc_ns=last.utc_ns, offset_ns=last.utc_ns - last.boot_ns, held_ns=before.held_ns)
+    past = ClockPast(
+        newest_utc_ns=last.utc_ns,
+        offset_ns=last.utc_ns - last.boot_ns,
+        held=before.held_ns is not None,
+        held_ns=before.held_ns,
     )
+    again = ClockWatch(past)
     states, held = [], False
     for reading in readings[cut:]:
         again.read(reading)

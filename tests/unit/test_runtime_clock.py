@@ -221,35 +221,36 @@ def test_before_the_first_look_nothing_is_ok() -> None:
 
 
 @pytest.mark.safety("S10.3")
-def test_the_log_remembers_over_a_restart(tmp_path: Path) -> None:
-    """Of this boot the offset and the hold, of any boot the newest UTC: written by one core, for the next."""
+@pytest.mark.parametrize("enforced", [True, False])
+def test_the_log_remembers_over_a_restart(tmp_path: Path, enforced: bool) -> None:
+    """Of this boot the offset and the hold, of any boot the newest UTC: written by one core, for the next.
+    What a replay would have held for is remembered too, but not since when."""
     settings = new_log(tmp_path / "log")
     assert remembered_clock(settings.directory, boot_text()) == ClockPast()
+    machine = Machine()
 
-    async def work() -> ClockReading:
+    async def work() -> None:
         client = await LogClient.start(settings)
-        machine = Machine()
-        loop = ClockLoop(
-            machine.read, ClockPast(), machine.core.safety, CoreScribe(client), enforced=True
-        )
+        safety, scribe = machine.core.safety, CoreScribe(client)
+        loop = ClockLoop(machine.read, ClockPast(), safety, scribe, enforced=enforced)
         loop.look()
         machine.boot_ns, machine.offset_ns = 9 * S, UTC - 2 * S
         loop.look()
         await client.append((entry(0, "heartbeat"),), ()).durable()
         await client.aclose()
-        return machine.read()
 
-    last = asyncio.run(work())
+    asyncio.run(work())
     here = remembered_clock(settings.directory, boot_text())
-    assert (here.offset_ns, here.held_ns) == (UTC - 2 * S, last.boot_ns)
+    assert (here.offset_ns, here.held, here.held_ns) == (UTC - 2 * S, True, 9 * S if enforced else None)
     other = remembered_clock(settings.directory, "another boot")
-    assert (other.offset_ns, other.held_ns) == (None, None)
-    assert other.newest_utc_ns == here.newest_utc_ns is not None
+    assert (other.offset_ns, other.held, other.held_ns) == (None, False, None)
+    assert other.newest_utc_ns == here.newest_utc_ns == entry(0).utc_ns
 
-    machine = Machine(past=here)
-    machine.boot_ns, machine.offset_ns = 12 * S, UTC - 2 * S
-    machine.loop.look()
-    assert machine.held()
+    again = Machine(past=here)
+    again.boot_ns, again.offset_ns = 12 * S, UTC - 2 * S
+    again.loop.look()
+    assert again.held()
+    assert again.reasons() == []
 
 
 def _config(tmp_path: Path, *changes: tuple[str, str]) -> Any:

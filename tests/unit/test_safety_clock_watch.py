@@ -253,6 +253,7 @@ def _remembers(*, ago_ns: int, utc_ago_ns: int = 0, held_ago_ns: int | None = No
     return ClockPast(
         newest_utc_ns=UTC + boot_ns - ago_ns + utc_ago_ns,
         offset_ns=UTC + utc_ago_ns,
+        held=held_ago_ns is not None,
         held_ns=None if held_ago_ns is None else boot_ns - held_ago_ns,
     )
 
@@ -282,10 +283,14 @@ def test_a_restarted_core_leaves_no_hold_behind() -> None:
     assert clocks.pass_ns(10 * MIN - 1) is H
     assert clocks.after(1) is T
 
-    late = Clocks(ClockPast(newest_utc_ns=UTC, offset_ns=UTC, held_ns=5 * S), boot_ns=HOUR + 5 * S)
-    assert late.read() is O
-    early = Clocks(ClockPast(newest_utc_ns=UTC, offset_ns=UTC, held_ns=5 * S), boot_ns=HOUR + 5 * S - 1)
-    assert early.read() is H
+    past = ClockPast(newest_utc_ns=UTC, offset_ns=UTC, held=True, held_ns=5 * S)
+    assert Clocks(past, boot_ns=HOUR + 5 * S).read() is O
+    assert Clocks(past, boot_ns=HOUR + 5 * S - 1).read() is H
+    assert Clocks(past, boot_ns=4 * S).read() is H
+
+    replayed = Clocks(ClockPast(newest_utc_ns=UTC, offset_ns=UTC, held=True), boot_ns=2 * HOUR)
+    assert replayed.read() is H, "a replay held nothing: the hour begins where real time counts"
+    assert replayed.pass_ns(10 * MIN) is T
 
 
 def test_a_boot_time_that_runs_backwards_is_held() -> None:
@@ -295,6 +300,12 @@ def test_a_boot_time_that_runs_backwards_is_held() -> None:
     assert clocks.after(-S) is H
     assert clocks.pass_ns(10 * MIN - 1) is H
     assert clocks.after(1) is T
+
+    late = Clocks(boot_ns=2 * HOUR)
+    late.synchronised = False
+    assert late.read() is H
+    assert late.after(-2 * HOUR) is H
+    assert late.pass_ns(HOUR, MIN) is O, "the hold's own hour does not wait for what it began with"
 
 
 def _moves(news: Iterable[ClockNews]) -> list[int]:
