@@ -59,7 +59,7 @@ KINDS: dict[str, str] = {
     "hold_end": "that wait ended with its cause",
     "strategy_stop": "a strategy's own limit stopped it",
     "reconcile": "our books were compared with the venue's",
-    "clock": "a clock stepped, lost or regained synchronisation",
+    "clock": "the clock was first read, stepped, lost or regained synchronisation, or a doubt about it ended",
     "heartbeat": "nothing else happened: the log is alive",
     "gap": "entries are missing here, which and why",
     "upstream": "the witness answered, refused or showed another history",

@@ -74,7 +74,7 @@ MEANING: dict[AlertKind, tuple[Severity, str]] = {
     AlertKind.GUARD_LOST: (_C, "The guard, which watches the button, stopped answering."),
     AlertKind.CLOCK: (_C, "The clock could not be trusted for an hour."),
     AlertKind.AUDIT_STORE: (_C, "The audit log could not be written."),
-    AlertKind.DATA_INTEGRITY: (_C, "Stored data failed its check."),
+    AlertKind.DATA_INTEGRITY: (_C, "Stored data or price data failed its check."),
     AlertKind.POSITION_DISAGREEMENT: (_C, "A venue and the ledger disagree about a position."),
     AlertKind.INVARIANT: (_C, "The core found itself in a state that must not exist."),
     AlertKind.NEVER_ARMED: (_W, "There is no record that this box was ever armed."),

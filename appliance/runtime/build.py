@@ -32,9 +32,10 @@ from appliance.risk.gate import Gate
 from appliance.risk.limits import Limits
 from appliance.runtime import tables
 from appliance.runtime.clock import ReplayClock, WallClock
+from appliance.runtime.clock_loop import ClockLoop, ReadClock, counts_real_time, remembered_clock
 from appliance.runtime.config import Config
 from appliance.runtime.feed import ReplayFeed
-from appliance.runtime.guard_link import PageLink
+from appliance.runtime.guard_link import PageLink, boot_text
 from appliance.runtime.no_memory import NoMemory
 from appliance.runtime.owed import Repayment, exits_into
 from appliance.runtime.own_latch import OwnLatch
@@ -95,20 +96,28 @@ class Parts(Struct, kw_only=True):
     watch: SafetyLoop
     tally: Tally
     clock: ReplayClock
+    clock_loop: ClockLoop
 
 
 async def build(
-    stack: AsyncExitStack, config: Config, paths: Paths, base: Path, options: Options, tally: Tally
+    stack: AsyncExitStack,
+    config: Config,
+    paths: Paths,
+    base: Path,
+    options: Options,
+    tally: Tally,
+    read_clock: ReadClock,
 ) -> Parts:
     """Opens everything in the order in which it is needed; `stack` closes it in reverse.
 
+    read_clock: the machine's clock and its synchronisation, `kernel_clock.read_kernel_clock`.
     Raises ConfigError, PeerError (feed), PeerMissingError (pages), BusyError (second core), StoreError.
     """
     instruments = tables.make_instruments(config)
     limits = tables.make_limits(config, instruments)
     replay = Replay(tables.make_sources(config, instruments, base))
     exits_ring = _open_ring(stack, paths)  # one writer: a second core ends here and touches no page
-    clean = ended_well(paths.log)
+    clean, clock_past = ended_well(paths.log), remembered_clock(paths.log, boot_text())
     log, session = await _open_log(stack, config, paths)
     clock, link = ReplayClock(), PageLink(paths.runtime)
     store = StoreHealth(log, link, paths, clean=clean)
@@ -117,6 +126,7 @@ async def build(
     safety = SafetyController(
         link, latch, Holds(), WallClock(), scribe, tamper_is_emergency=config.safety.tamper == "emergency"
     )
+    clock_loop = ClockLoop(read_clock, clock_past, safety, scribe, enforced=counts_real_time(config))
     begin_start_holds(safety, WallClock())
     safety.start(remembered_mode(paths.log))
     venue = await _open_venue(stack, config, instruments, latch, session)
@@ -157,8 +167,10 @@ async def build(
     )
     feed = await _make_feed(config, replay, stages, venue, clock, session, options)
     upstream = _make_upstream(stack, config, paths)
-    watch = _make_watch(config, stages, link, venue, store, OwnLatch(paths.latch))
-    return _connect(config, session, log, store, link, stages, venue, upstream, feed, watch, tally, clock)
+    watch = _make_watch(config, stages, link, venue, store, clock_loop, OwnLatch(paths.latch))
+    return _connect(
+        config, session, log, store, link, stages, venue, upstream, feed, watch, tally, clock, clock_loop
+    )
 
 
 def _connect(
@@ -174,6 +186,7 @@ def _connect(
     watch: SafetyLoop,
     tally: Tally,
     clock: ReplayClock,
+    clock_loop: ClockLoop,
 ) -> Parts:
     memory = stages.memory
     parts = Parts(
@@ -194,6 +207,7 @@ def _connect(
         watch=watch,
         tally=tally,
         clock=clock,
+        clock_loop=clock_loop,
     )
     feed.on_caught_up = lambda: _caught_up(parts)
     return parts
@@ -322,6 +336,7 @@ async def _make_feed(
         stages.scribe,
         clock,
         list(stages.portfolio.holdings),
+        tables.make_refusals(config),
         cursor=(await venue.account()).steps,
         fills=session.restored.fills,
         unattended=options.unattended,
@@ -335,6 +350,7 @@ def _make_watch(
     link: PageLink,
     venue: PaperClient | InProcessPaper,
     store: StoreHealth,
+    clock_loop: ClockLoop,
     own_latch: OwnLatch,
 ) -> SafetyLoop:
     return SafetyLoop(
@@ -350,6 +366,7 @@ def _make_watch(
         reduce_ppm=int(config.safety.reduce_step),
         reduce_every_ns=int(config.safety.reduce_every),
         store_ok=lambda: not store.problem,
+        clock_ok=clock_loop.ok,
         own_latch=own_latch,
     )
 

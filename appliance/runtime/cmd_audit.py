@@ -16,6 +16,7 @@ from appliance.runtime.terminal import Terminal
 from appliance.storage.keys import read_key_text
 from appliance.storage.log_reader import LogReader, StoredEntry
 
+NOT_VERIFIED = "NOT VERIFIED:"
 _SHOWN = 110
 
 
@@ -115,7 +116,7 @@ def _said(report: Report, took_s: float, terminal: Terminal) -> list[str]:
         return [*lines, terminal.style("VERIFIED: everything agrees", "green")]
     wrong = [f"  {finding}" for finding in report.findings]
     more = [f"  and {report.more} more"] if report.more else []
-    return [*lines, terminal.style("NOT VERIFIED:", "red"), *wrong, *more]
+    return [*lines, terminal.style(NOT_VERIFIED, "red"), *wrong, *more]
 
 
 def _as_json(report: Report) -> dict[str, object]:

@@ -13,6 +13,7 @@ from appliance.domain.errors import InterlockError
 from appliance.runtime.alert_files import FRESH_NS, board_age_ns, read_board
 from appliance.runtime.config_load import EXAMPLE, load_config
 from appliance.runtime.guard_link import Glance, boot_text
+from appliance.runtime.kernel_clock import read_synchronisation
 from appliance.runtime.paths import Paths
 from appliance.runtime.terminal import Terminal
 
@@ -54,6 +55,7 @@ def run_doctor(paths: Paths, options: argparse.Namespace, terminal: Terminal) ->
         ("alerts", *_alerts(paths)),
         ("alert hook", *_hook(paths, options)),
         ("real-time priority", *_realtime()),
+        ("clock", *_clock(paths, options)),
     ]
     for name, good, detail in checks:
         mark = terminal.style("ok  ", "green") if good else terminal.style("MISS", "red")
@@ -110,6 +112,17 @@ def _hook(paths: Paths, options: argparse.Namespace) -> tuple[bool, str]:
         return True, "none: alerts are on the page, in log lines and in /metrics only"
     good = os.path.isfile(hook[0]) and os.access(hook[0], os.X_OK)  # noqa: PTH113 - a string of the file
     return good, f"{hook[0]} (try it: interlock alerts --test)"
+
+
+def _clock(paths: Paths, options: argparse.Namespace) -> tuple[bool, str]:
+    from appliance.runtime.clock_loop import counts_real_time
+
+    synchronised, said = read_synchronisation()
+    try:
+        needed = counts_real_time(load_config(options.config or paths.config))
+    except InterlockError:
+        return synchronised, said
+    return synchronised or not needed, said if needed else f"{said}; a replay brings its own clock"
 
 
 def _realtime() -> tuple[bool, str]:

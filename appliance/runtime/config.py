@@ -127,6 +127,28 @@ class SafetyConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     reduce_every: Duration
 
 
+class ClockConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """[clock] watch: whether the machine's own clock may hold the box; `auto` is live only (SAFETY 6, 10)."""
+
+    watch: Literal["auto", "system"]
+
+
+class IntegrityConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """[integrity] refused: share of the last `window` records of one instrument that may be refused for
+    what they say; more trips. At least one of them, so that no single bad line does."""
+
+    refused: Share
+    window: int
+
+    def __post_init__(self) -> None:
+        if not 10 <= self.window <= 100_000:
+            raise ValueError(f"the value of window is outside of 10 to 100000: {self.window}")
+        if not 0 < self.refused < 1_000_000:
+            raise ValueError("the value of refused is outside of 1 ppm to 99.9999 %")
+        if self.refused * self.window < 1_000_000:
+            raise ValueError(f"one bad record in {self.window} would trip: enlarge refused or window")
+
+
 class AuditConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """[audit] origin: name of the log in checkpoints, a URL without its scheme."""
 
@@ -198,6 +220,8 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     strategies: dict[str, StrategyConfig]
     limits: LimitsConfig
     safety: SafetyConfig
+    clock: ClockConfig
+    integrity: IntegrityConfig
     audit: AuditConfig
     upstream: UpstreamConfig
     memory: MemoryConfig

@@ -23,8 +23,11 @@ from appliance.domain.status import Status
 from appliance.domain.verdict import OrderClass
 from appliance.runtime.alert_files import BoardView
 from appliance.runtime.build import Options, Parts, build
+from appliance.runtime.clock_loop import ReadClock
 from appliance.runtime.config import Config
 from appliance.runtime.guard_link import boot_text
+from appliance.runtime.history import contradictions
+from appliance.runtime.kernel_clock import read_kernel_clock
 from appliance.runtime.logs import Log
 from appliance.runtime.notify import SystemdNotifier
 from appliance.runtime.owed import Repayment
@@ -55,15 +58,24 @@ class _StopError(Exception):
 
 
 async def run_core(
-    config: Config, paths: Paths, base: Path, options: Options, log: Log, stop: asyncio.Event, hooks: Hooks
+    config: Config,
+    paths: Paths,
+    base: Path,
+    options: Options,
+    log: Log,
+    stop: asyncio.Event,
+    hooks: Hooks,
+    *,
+    read_clock: ReadClock = read_kernel_clock,
 ) -> None:
     """Runs until `stop` is set, the replay is finished (if asked to end there), or something deadly happens.
 
+    read_clock: the machine's clock; a test of the clock's rules brings its own (no setting can).
     Raises the InterlockError that ended it.
     """
     notifier = SystemdNotifier()
     async with AsyncExitStack() as stack:
-        parts = await build(stack, config, paths, base, options, Tally())
+        parts = await build(stack, config, paths, base, options, Tally(), read_clock)
         board = BoardView(paths.alert_board, boot_text())
         core = _Core(parts, paths, notifier, log, hooks, stop, board)
         core.note_start(options)
@@ -107,8 +119,13 @@ class _Core:
         parts.scribe.note("start", {"version": __version__, "pid_ns": str(time.monotonic_ns())})
         limits = {f"{line.scope} {line.name}": line.value for line in self._picture.current().limits}
         parts.scribe.note("config", {"sealed": False, "limits": limits})
+        parts.clock_loop.look()
+        wrong = contradictions(session, parts.feed.sha256)
+        if wrong:
+            parts.safety.trip(TripReason.DATA_INTEGRITY, wrong)
         if session.resumed:
             data: dict[str, object] = {"run": session.run, "orders": len(session.restored.orders)}
+            data["sha256"] = list(parts.feed.sha256)  # told once: the next start compares with these
             parts.scribe.note("reconcile", data | {"fills": len(session.restored.fills)})
         else:
             parts.scribe.note(
@@ -117,6 +134,7 @@ class _Core:
                     "run": session.run,
                     "account": session.account,
                     "feed": feed_identity(parts.config),
+                    "sha256": list(parts.feed.sha256),
                     "unattended": options.unattended,
                 },
             )
@@ -126,6 +144,7 @@ class _Core:
         async with asyncio.TaskGroup() as group:
             group.create_task(_deadly("safety loop", self._parts.watch.run()))
             group.create_task(_deadly("audit log", self._watch_log()))
+            group.create_task(_deadly("clock watch", self._parts.clock_loop.run()))
             group.create_task(self._feed())
             group.create_task(self._heartbeats())
             group.create_task(self._told())
@@ -149,7 +168,7 @@ class _Core:
             tripped = parts.safety.mode is Mode.EMERGENCY or entries
             await parts.watch.see_cancels_through(STOP_TRIPPED_S if tripped else STOP_S)
         if parts.log.failure is None:
-            parts.scribe.note("stop", {"mode": parts.safety.mode.name})
+            parts.scribe.note("stop", {"mode": parts.safety.mode.name, "unverified": parts.store.unverified})
             await parts.log.publish()
             await parts.upstream.offer_last(LAST_OFFER_S)
 
@@ -173,8 +192,8 @@ class _Core:
 
     async def _reads_log(self) -> None:
         wrong = await self._parts.store.read_whole()
-        if wrong:
-            self._parts.safety.trip(TripReason.AUDIT_STORE, f"the log does not verify: {wrong[-200:]}")
+        if wrong is not None:
+            self._parts.safety.trip(*wrong)
 
     async def _feed(self) -> None:
         parts = self._parts

@@ -14,25 +14,36 @@ from collections.abc import Callable, Sequence
 
 from appliance.domain.errors import TransportError
 from appliance.domain.ids import InstrumentId, SourceId
-from appliance.domain.mode import HoldCause, Mode
+from appliance.domain.mode import HoldCause, Mode, TripReason
 from appliance.domain.observation import Observation
 from appliance.domain.order import Fill
 from appliance.domain.status import Progress
 from appliance.market.pace import Pacer
-from appliance.market.quality import DataQuality
+from appliance.market.quality import DataQuality, DataVerdict, Outcome
 from appliance.market.replay import ProgressMeter, Replay
+from appliance.market.schema import DataReason
 from appliance.pipeline import Pipeline
 from appliance.ports import Memory, PaperMarket, Scribe
 from appliance.runtime.clock import ReplayClock
 from appliance.runtime.tick import next_tick
 from appliance.safety.controller import SafetyController
 from appliance.safety.holds import instrument_scope
+from appliance.safety.refusals import RefusedShare
 
 YIELD_EVERY = 16
 SETTLE_EVERY = 1_000
 STILL_TICKS = 4  # a feed that waits looks five times a second whether it may go on
 RETRY_S = 0.25
 LONGEST_NAP_S = 0.25
+
+SPOILED = frozenset(
+    {
+        *(DataReason.PRICE, DataReason.RANGE, DataReason.CROSSED, DataReason.SIZE),
+        *(DataReason.SEEN_BACKWARDS, DataReason.EVENT_BACKWARDS),
+    }
+)
+"""Refusals for what a record says: schema and order (a jump nothing confirmed counts too). Late, early and
+repeated records are the line's or a clock's doing, and an unknown instrument the configuration's."""
 
 
 class ReplayFeed:
@@ -55,6 +66,7 @@ class ReplayFeed:
         scribe: Scribe,
         clock: ReplayClock,
         instruments: Sequence[InstrumentId],
+        refusals: RefusedShare,
         *,
         cursor: int,
         fills: Sequence[tuple[SourceId, Fill]],
@@ -72,6 +84,7 @@ class ReplayFeed:
         self._scribe = scribe
         self._clock = clock
         self._instruments = tuple(instruments)
+        self._refusals = refusals
         self._cursor = cursor
         self._fills = list(fills)
         self._unattended = unattended
@@ -81,6 +94,11 @@ class ReplayFeed:
         self.number = 0
         self.caught_up = False
         self.finished = False
+
+    @property
+    def sha256(self) -> tuple[str, ...]:
+        """Digests of the files that are replayed, in the order of the configuration."""
+        return tuple(each.sha256 for each in self._replay.surveys)
 
     def progress(self) -> Progress:
         """For the terminal and the page."""
@@ -92,6 +110,7 @@ class ReplayFeed:
             if self.caught_up:
                 await self._wait_until_due(step.observation)
             verdict = self.quality.check(step.observation)
+            self._count_refusals(step.observation, verdict)
             self._sync_holds(step.observation.seen_ns)
             for observation in verdict.deliver:
                 await self._deliver(observation)
@@ -164,6 +183,17 @@ class ReplayFeed:
             with contextlib.suppress(TransportError):  # as in `_show`
                 await self._market.stand_still(self._instruments)
         await next_tick(1 if exits else STILL_TICKS)
+
+    def _count_refusals(self, observation: Observation, verdict: DataVerdict) -> None:
+        """A record counts once, when it is settled. What was replayed before a restart tripped then, or not:
+        it fills the window and trips no second time."""
+        settled = [False] * len(verdict.deliver)
+        spoiled = verdict.outcome is Outcome.REFUSED and verdict.reason in SPOILED
+        settled += [True] * (spoiled + (verdict.discarded is not None))
+        for refused in settled:
+            wrong = self._refusals.note(observation.instrument, refused=refused)
+            if wrong and self.number + 1 >= self._cursor:
+                self._safety.trip(TripReason.DATA_INTEGRITY, wrong)
 
     def _sync_holds(self, now_ns: int) -> None:
         standing = {}

@@ -111,6 +111,7 @@ class Picture:
             Part("audit log", "down" if failure else "ok", failure.what if failure else "takes entries"),
             Part("venue", "down" if p.watch.venue_problem else "ok", p.watch.venue_problem or "answers"),
             Part("upstream", "degraded" if trouble else "ok", trouble or "co-signs checkpoints"),
+            p.clock_loop.part(),
             self._memory(),
             self._board.part(),
         )

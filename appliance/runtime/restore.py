@@ -26,13 +26,15 @@ _WITH_SEQ = ("order", "fill", "venue")
 
 
 class RunRecord(Struct, frozen=True, kw_only=True):
-    """One session on one venue account. finished: its run_end is in the log."""
+    """One session on one venue account. finished: its run_end is in the log.  sha256: of the files it was
+    last replayed from; none in a log of 0.1.0."""
 
     run: RunId
     account: str
     feed: str
     index: int
     finished: bool
+    sha256: tuple[str, ...] = ()
 
 
 class Restored(Struct, frozen=True, kw_only=True):
@@ -53,17 +55,20 @@ def last_run(directory: Path) -> RunRecord | None:
     try:
         start = reader.last_of_kind("run_start")
         end = reader.last_of_kind("run_end")
+        told = [] if start is None else [start, *reader.entries_of_kind("reconcile", start.index)]
     finally:
         reader.close()
     if start is None:
         return None
     data = decode_entry(start.body).data
+    digests = [decode_entry(entry.body).data.get("sha256") for entry in told]
     return RunRecord(
         run=RunId(_text(data, "run")),
         account=_text(data, "account"),
         feed=_text(data, "feed"),
         index=start.index,
         finished=end is not None and end.index > start.index,
+        sha256=next((tuple(map(str, each)) for each in reversed(digests) if isinstance(each, list)), ()),
     )
 
 

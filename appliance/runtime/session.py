@@ -11,12 +11,13 @@ from appliance.runtime.restore import NOTHING, Restored, RunRecord, last_run, re
 
 
 class Session(Struct, frozen=True, kw_only=True):
-    """resumed: the run was begun by an earlier process and is not finished."""
+    """resumed: the run was begun by an earlier process and is not finished.  sha256: see RunRecord."""
 
     run: RunId
     account: str
     resumed: bool
     restored: Restored
+    sha256: tuple[str, ...] = ()
 
 
 def feed_identity(config: Config) -> str:
@@ -40,7 +41,11 @@ def begin_session(config: Config, paths: Paths, wall_ns: int) -> Session:
     )
     if last is not None and resumable:
         return Session(
-            run=last.run, account=last.account, resumed=True, restored=restore(paths.log, last)
+            run=last.run,
+            account=last.account,
+            resumed=True,
+            restored=restore(paths.log, last),
+            sha256=last.sha256,
         )
     run = RunId(f"{config.box.name}-{wall_ns // 1_000_000_000:x}-{wall_ns % 1_000_000_000:x}")
     return Session(run=run, account=f"run-{run}"[:40], resumed=False, restored=NOTHING)

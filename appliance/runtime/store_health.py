@@ -13,6 +13,11 @@ import os
 import sys
 from pathlib import Path
 
+from appliance.audit.records import decode_entry
+from appliance.domain.errors import PeerError
+from appliance.domain.exit_codes import ExitCode
+from appliance.domain.mode import TripReason
+from appliance.runtime.cmd_audit import NOT_VERIFIED
 from appliance.runtime.guard_link import PageLink
 from appliance.runtime.paths import Paths
 from appliance.storage.log_client import LogClient
@@ -23,11 +28,21 @@ _LOWER = 10
 
 
 def ended_well(log: Path) -> bool:
-    """The last entry is a stop, or there is none yet. Call it before anything is appended."""
+    """The last entry is the stop of a core that knew the log to be whole, or there is none yet.
+
+    Call it before anything is appended.
+    """
     reader = LogReader(log)
     try:
         size = reader.size()
-        return size == 0 or next(iter(reader.entries(size - 1, size))).kind == "stop"
+        if size == 0:
+            return True
+        last = next(iter(reader.entries(size - 1, size)), None)
+        if last is None or last.kind != "stop":
+            return False
+        return not decode_entry(last.body).data.get("unverified")
+    except PeerError:
+        return False  # the last entry cannot be read: `verify` will say so
     finally:
         reader.close()
 
@@ -51,15 +66,21 @@ class StoreHealth:
             return "the log's disk failed in this boot; arming needs a reboot"
         return self._unread
 
+    @property
+    def unverified(self) -> bool:
+        """The log did not end well, and is not read whole yet or does not verify. The next start reads it."""
+        return bool(self._unread)
+
     def note_failure(self) -> None:
         """The log failed: remembered until the next boot if its disk did, not if its process was killed."""
         if self._log.disk_failed:
             self._link.mark_store_failed()
 
-    async def read_whole(self) -> str:
-        """Verifies the log if that is needed; returns what is wrong with it, empty if nothing is."""
+    async def read_whole(self) -> tuple[TripReason, str] | None:
+        """Verifies the log if that is needed. None if nothing is wrong; else what trips, and why: the log was
+        read and contradicts itself (DATA_INTEGRITY), or could not be read (AUDIT_STORE)."""
         if not self._unread:
-            return ""
+            return None
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             *("-m", "appliance", "verify", "--no-color"),
@@ -76,11 +97,13 @@ class StoreHealth:
             if process.returncode is None:
                 process.kill()
                 await process.wait()
-        if process.returncode == 0:
+        if process.returncode == ExitCode.OK:
             self._unread = ""
-            return ""
+            return None
         self._unread = said.decode("utf-8", "replace").strip()[-400:] or f"exit code {process.returncode}"
-        return self._unread
+        if process.returncode == ExitCode.SAID_NO and NOT_VERIFIED.encode() in said:
+            return TripReason.DATA_INTEGRITY, f"the log does not verify: {self._unread[-200:]}"
+        return TripReason.AUDIT_STORE, f"the log cannot be read: {self._unread[-200:]}"
 
 
 def _lower() -> None:

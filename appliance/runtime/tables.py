@@ -17,6 +17,7 @@ from appliance.market.source import Source
 from appliance.risk.limits import AccountLimits, InstrumentLimits, Limits, SourceLimits
 from appliance.runtime.config import Config, InstrumentConfig, SourceConfig, StrategyConfig
 from appliance.runtime.units import Money, parse_share
+from appliance.safety.refusals import RefusedShare
 from appliance.signals.registry import make_strategy, read_params
 from appliance.signals.strategy import Strategy
 from appliance.validation.signals import SignalLimits
@@ -102,6 +103,11 @@ def make_quality(config: Config) -> dict[InstrumentId, QualityLimits]:
         except ValueError as error:
             raise ConfigError(f"instruments.{symbol}.quality cannot be used", str(error)) from error
     return found
+
+
+def make_refusals(config: Config) -> RefusedShare:
+    """How much of a price source may be nonsense."""
+    return RefusedShare(config.integrity.window, int(config.integrity.refused))
 
 
 def make_strategies(config: Config, instruments: dict[InstrumentId, Instrument]) -> tuple[Strategy, ...]:

@@ -32,7 +32,8 @@ AGREE_EVERY_NS = 5_000_000_000
 
 
 class SafetyLoop:
-    """Owned by the event loop. store_ok: the audit log has not failed."""
+    """Owned by the event loop. store_ok: the audit log has not failed.  clock_ok: synchronised and not held,
+    or a replay clock (SAFETY 6)."""
 
     def __init__(
         self,
@@ -49,6 +50,7 @@ class SafetyLoop:
         reduce_ppm: int,
         reduce_every_ns: int,
         store_ok: Callable[[], bool],
+        clock_ok: Callable[[], bool],
         own_latch: OwnLatch,
     ) -> None:
         self._safety = safety
@@ -64,6 +66,7 @@ class SafetyLoop:
         self._reduce_ppm = reduce_ppm
         self._reduce_every_ns = reduce_every_ns
         self._store_ok = store_ok
+        self._clock_ok = clock_ok
         self._own_latch = own_latch
         self.degraded: Callable[[], int] = lambda: 0  # how many parts are not ok, for the lights
         self.after_round: Callable[[], None] = lambda: None  # for whoever shows what stands
@@ -93,7 +96,7 @@ class SafetyLoop:
             flat=self._portfolio.is_flat(),
             losses_in_limits=self._portfolio.drawdown_ppm <= self._limits.drawdown_ppm
             and self._portfolio.loss_today_ppm <= self._limits.daily_loss_ppm,
-            clock_ok=True,  # replay clock (SAFETY 6)
+            clock_ok=self._clock_ok(),
             store_ok=self._store_ok(),
         )
 

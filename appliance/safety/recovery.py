@@ -16,9 +16,15 @@ RECOVERY: dict[TripReason, str] = {
     TripReason.DAILY_LOSS: f"wait for the next trading day (UTC), then {_ARM}",
     TripReason.TAMPER: f"inspect the case and close it, then {_ARM}",
     TripReason.GUARD_LOST: f"see that the guard runs and reads its lines (interlock doctor), then {_ARM}",
-    TripReason.CLOCK: f"wait until the clock is synchronised, then {_ARM}{_HELD}",
+    TripReason.CLOCK: (
+        "see what keeps the clock from being right (interlock doctor), wait for 10 minutes synchronised,"
+        f" then {_ARM}{_HELD}"
+    ),
     TripReason.AUDIT_STORE: "restart the machine, run interlock verify, free or replace the disk, then arm",
-    TripReason.DATA_INTEGRITY: f"find what failed its check (see the log), then {_ARM}{_HELD}",
+    TripReason.DATA_INTEGRITY: (
+        "find what failed its check (interlock audit show trip; interlock verify), mend it,"
+        f" then {_ARM}{_HELD}"
+    ),
     TripReason.POSITION_DISAGREEMENT: (
         f"compare the positions with the venue, correct the cause, then {_ARM}{_HELD}"
     ),

@@ -27,7 +27,7 @@ TRIP: dict[str, str] = {
     TripReason.GUARD_LOST.name: "The guard, which watches the button, stopped answering.",
     TripReason.CLOCK.name: "The clock could not be trusted for an hour.",
     TripReason.AUDIT_STORE.name: "The audit log could not be written.",
-    TripReason.DATA_INTEGRITY.name: "Stored data failed its check.",
+    TripReason.DATA_INTEGRITY.name: "Stored data or price data failed its check.",
     TripReason.POSITION_DISAGREEMENT.name: "A venue and the ledger disagree about a position.",
     TripReason.INVARIANT.name: "The core found itself in a state that must not exist.",
     TripReason.NEVER_ARMED.name: "There is no record that this box was ever armed.",

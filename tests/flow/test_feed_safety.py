@@ -8,16 +8,19 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from appliance.domain.errors import TransportError
 from appliance.domain.ids import InstrumentId
-from appliance.domain.mode import Mode
+from appliance.domain.mode import Mode, TripReason
+from appliance.domain.money import Price
 from appliance.domain.observation import Bar, Observation
 from appliance.market.pace import Pacer
 from appliance.market.quality import DataQuality, QualityLimits
 from appliance.runtime import feed as feed_module
 from appliance.runtime.clock import ReplayClock
 from appliance.runtime.feed import ReplayFeed
+from appliance.safety.refusals import RefusedShare
 from tests.kit import SECOND, SPX, Core
 
 BARS = 12
@@ -60,6 +63,9 @@ class Flow:
     def book(self, _fills: object) -> None:
         """None here."""
 
+    def warm_up(self, _observation: Bar, _fills: object) -> None:
+        """Seen before the restart."""
+
 
 class Replayed:
     """Twelve calm bars of one instrument."""
@@ -75,13 +81,21 @@ class Replayed:
 
 
 def _feed(
-    core: Core, market: Market, flow: Flow, *, unattended: bool, wait_for_arm: bool = False
+    core: Core,
+    market: Market,
+    flow: Flow,
+    *,
+    unattended: bool,
+    wait_for_arm: bool = False,
+    cursor: int = 0,
+    spoil: Callable[[list[Bar]], list[Bar]] = list,
 ) -> ReplayFeed:
     async def settle() -> bool:
         return True
 
     limits = QualityLimits(jump_ppm=100_000, stale_ns=60 * SECOND, max_delay_ns=SECOND, max_ahead_ns=SECOND)
     replay: Any = Replayed(core)
+    replay.bars = spoil(replay.bars)
     memory: Any = SimpleNamespace(settle=settle)
     return ReplayFeed(
         replay,
@@ -95,7 +109,8 @@ def _feed(
         core.scribe,
         ReplayClock(),
         [SPX],
-        cursor=0,
+        RefusedShare(10, 200_000),
+        cursor=cursor,
         fills=(),
         unattended=unattended,
         wait_for_arm=wait_for_arm,
@@ -199,3 +214,72 @@ def test_even_unattended_waits_for_the_first_arming_if_asked() -> None:
         await running
 
     asyncio.run(run())
+
+
+def _nonsense(bar: Bar) -> Bar:
+    return replace(bar, low=Price(0))
+
+
+def _with(change: Callable[[Bar], Bar], *numbers: int) -> Callable[[list[Bar]], list[Bar]]:
+    """Changes the bars of these numbers."""
+    return lambda bars: [change(bar) if number in numbers else bar for number, bar in enumerate(bars)]
+
+
+def _inserted(make: Callable[[Bar], Bar], *numbers: int) -> Callable[[list[Bar]], list[Bar]]:
+    """Follows the bars of these numbers with another made from them."""
+    def spoil(bars: list[Bar]) -> list[Bar]:
+        pairs = [(bar, make(bar)) if number in numbers else (bar,) for number, bar in enumerate(bars)]
+        return [bar for pair in pairs for bar in pair]
+
+    return spoil
+
+
+def _backwards(bar: Bar) -> Bar:
+    return replace(bar, event_ns=bar.event_ns - 5 * SECOND)
+
+
+def _wild(bar: Bar) -> Bar:
+    return replace(bar, open=Price(1), high=Price(1), low=Price(1), close=Price(1))
+
+
+@pytest.mark.safety("S1.32")
+@pytest.mark.parametrize(
+    ("spoil", "trips"),
+    [
+        (_with(_nonsense, 4), False),
+        (_with(_nonsense, 4, 6), False),
+        (_with(_nonsense, 4, 6, 8), True),
+        (_with(_nonsense, 1, 2, 3, 4, 5, 6, 7), True),
+        (_inserted(_backwards, 3, 5, 7), True),
+        (_with(_wild, 3, 5, 7), True),
+        (_with(_wild, 3, 5), False),
+        (_inserted(lambda bar: bar, 2, 3, 4, 5, 6, 7, 8), False),
+        (_with(lambda bar: replace(bar, event_ns=bar.seen_ns + 2 * SECOND), 2, 3, 4, 5, 6), False),
+        (_with(lambda bar: replace(bar, instrument=InstrumentId("NONE")), 2, 3, 4, 5, 6), False),
+    ],
+)
+def test_a_source_full_of_nonsense_trips(spoil: Callable[[list[Bar]], list[Bar]], trips: bool) -> None:
+    """2 of 10 is the last allowed share. Schema, order and unconfirmed jumps count; repeated, early and
+    foreign records do not: they say something about the line, a clock or the configuration."""
+
+    async def run() -> None:
+        core = Core()
+        await _feed(core, Market(), Flow(), unattended=True, spoil=spoil).run()
+        assert (TripReason.DATA_INTEGRITY in core.guard.requests) is trips
+        assert (core.safety.mode is Mode.PAUSED) is trips
+        assert not core.safety.liquidation_due()
+
+    asyncio.run(run())
+
+
+def test_what_was_replayed_before_a_restart_trips_no_second_time() -> None:
+    """Warm-up fills the window and says nothing; the next bad record after it does."""
+
+    async def run(*numbers: int) -> list[TripReason]:
+        core = Core()
+        spoil = _with(_nonsense, *numbers)
+        await _feed(core, Market(), Flow(), unattended=True, cursor=7, spoil=spoil).run()
+        return core.guard.requests
+
+    assert asyncio.run(run(2, 3, 4)) == []
+    assert asyncio.run(run(2, 3, 10)) == [TripReason.DATA_INTEGRITY]

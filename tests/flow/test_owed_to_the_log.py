@@ -173,8 +173,9 @@ def test_a_log_that_did_not_end_with_a_stop_is_read_whole(tmp_path: Path) -> Non
     assert ended_well(box.state / "log")
 
 
+@pytest.mark.safety("S1.32", "S8.5")
 def test_a_log_that_does_not_verify_trips_and_nobody_arms(tmp_path: Path) -> None:
-    """A bundle was changed while the box was off."""
+    """A bundle was changed while the box was off. A clean stop does not make the log a good one."""
     box = Box(tmp_path)
     with running(box.up("--no-arm"), tmp_path / "one.log") as child:
         until(lambda: _signed(box) > 2, "a published head")
@@ -183,9 +184,37 @@ def test_a_log_that_does_not_verify_trips_and_nobody_arms(tmp_path: Path) -> Non
     data = bytearray(bundle.read_bytes())
     data[len(data) // 2] ^= 1
     bundle.write_bytes(data)
-    with running(box.up("--no-arm"), tmp_path / "two.log"):
-        until(lambda: "AUDIT_STORE" in _reasons(box), "the trip", 20)
+    with running(box.up("--no-arm"), tmp_path / "two.log") as child:
+        until(lambda: "DATA_INTEGRITY" in _reasons(box), "the trip", 20)
         until(lambda: "store_ok" in _missing(box), "the refusal to arm")
+        assert child.stop() == 130
+    assert not ended_well(box.state / "log")
+
+
+PRICES = [f"2001-{month:02}-{day:02},10.0,12.5,9.25,11.00" for month in range(1, 13) for day in range(1, 28)]
+CHANGED = [*PRICES[:-1], PRICES[-1][:-1] + "1"]
+
+
+@pytest.mark.safety("S1.32")
+def test_a_run_resumed_on_other_prices_trips_once(tmp_path: Path) -> None:
+    """The file was changed while the box was off: books and strategies would be rebuilt from what never was.
+    It is told once; who arms after it has accepted the file."""
+    sample = 'format = "sample"                  # a shipped sample; or "ohlcv" / "binance" with file = "…"'
+    mine = 'format = "ohlcv"\nfile = "mine.csv"\ninterval = "1 d"'
+    box = Box(tmp_path, {f'{sample}\nsample = "spx"': mine})
+    prices = box.state / "mine.csv"
+    for number, text in enumerate((PRICES, PRICES, CHANGED, CHANGED)):
+        prices.write_text("\n".join(text) + "\n")
+        with running(box.up("--no-arm"), tmp_path / f"{number}.log") as child:
+            until(lambda: not {"store_ok", "no core"} & set(_missing(box)), "a core that may be armed", 60)
+            assert ("DATA_INTEGRITY" in _reasons(box)) is (number >= 2)
+            _pull(box, child)
+    trips = [each for each in box.entries("trip") if each["reason"] == "DATA_INTEGRITY"]
+    (trip,) = [each for each in trips if each["from"] == "core"]
+    assert trip["detail"] == "the feed's files are not those the run was made with (feed.source 0)"
+    digests = [each["sha256"] for each in (*box.entries("run_start"), *box.entries("reconcile"))]
+    assert len(digests) == 4
+    assert digests[0] == digests[1] != digests[2] == digests[3]
 
 
 def test_after_a_failed_disk_nobody_arms_until_a_reboot(tmp_path: Path) -> None:

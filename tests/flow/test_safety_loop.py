@@ -31,7 +31,7 @@ class Loop:
     def __init__(self, core: Core, latch_directory: Path) -> None:
         self.core = core
         self.beats = 0
-        self.store_ok = True
+        self.store_ok = self.clock_ok = True
         core.guard.beat = self._beat  # type: ignore[attr-defined]
         self.own_latch = OwnLatch(latch_directory)
         self.watch = SafetyLoop(
@@ -47,6 +47,7 @@ class Loop:
             reduce_ppm=250_000,
             reduce_every_ns=SECOND,
             store_ok=lambda: self.store_ok,
+            clock_ok=lambda: self.clock_ok,
             own_latch=self.own_latch,
         )
 
@@ -429,7 +430,10 @@ def test_the_clock_precondition_of_a_replay_is_the_replay_clock(tmp_path: Path) 
     before = time.monotonic_ns()
     assert clock.utc_ns() == 123
     assert before <= clock.mono_ns() <= time.monotonic_ns()
-    assert Loop(Core(), tmp_path).watch.preconditions().clock_ok
+    loop = Loop(Core(), tmp_path)
+    assert loop.watch.preconditions().clock_ok
+    loop.clock_ok = False
+    assert not loop.watch.preconditions().clock_ok, "where real time counts, the clock watch decides"
 
 
 @pytest.mark.safety("S7.5")

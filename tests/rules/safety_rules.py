@@ -39,6 +39,7 @@ S1.7 A trip to PAUSED alerts
 S1.8 Nothing is liquidated on a ledger or a clock that is known to be wrong
  unit/test_safety_sequences.py::test_nothing_is_sold_on_a_ledger_or_clock_known_to_be_wrong
  flow/test_safety_loop.py::test_nothing_is_worked_off_on_a_ledger_known_to_be_wrong
+ unit/test_runtime_clock.py::test_an_unresolved_hold_trips_once_and_liquidates_nothing
 S1.9 A hold is not latched and ends by itself with its cause
  unit/test_safety_controller.py::test_a_guard_that_comes_back_in_time_ends_the_hold
  flow/test_safety_loop.py::test_a_venue_that_is_down_is_a_hold_of_its_scope_and_ends_with_it
@@ -65,7 +66,11 @@ S1.16 A venue that is down is a hold on that venue
 S1.17 A late guard heartbeat is a hold
  unit/test_safety_controller.py::test_a_silent_guard_is_a_hold_then_a_trip
 S1.18 OTA, a stepped or unsynchronised clock and the disk quota are holds
- open: no update, no live clock and no quota exist in 0.1.0; causes, words and matrix row do (S10, S8.7)
+ unit/test_safety_clock_watch.py::test_a_step_of_a_second
+ unit/test_safety_clock_watch.py::test_an_hour_without_synchronisation
+ unit/test_runtime_clock.py::test_a_step_back_is_a_hold_that_ends_by_itself
+ flow/test_clock.py::test_a_clock_that_is_lost_steps_and_comes_back
+ open: no update and no quota exist here; their causes, words and matrix row do (S8.7)
 S1.19 The first button edge shuts the gate at once
  unit/test_guard_kill_switch.py::test_the_first_open_reading_trips_without_debounce
  unit/test_guard_machine.py::test_a_press_shuts_the_gate_in_the_same_pass
@@ -110,8 +115,19 @@ S1.30 A position that disagrees with the venue trips
 S1.31 A core invariant trips, before the process ends
  unit/test_core_ends.py::test_a_bug_trips_before_the_process_ends
 S1.32 Data integrity trips; a clock hold unresolved for 1 h trips
- open: nothing raises DATA_INTEGRITY (a damaged log is refused at the start, exit 74; damaged memory degrades)
- open: and there is no live clock to hold on (S10)
+ unit/test_safety_clock_watch.py::test_the_table_is_literally_this
+ unit/test_safety_clock_watch.py::test_an_hour_held_is_the_trip
+ unit/test_safety_clock_watch.py::test_a_restarted_core_leaves_no_hold_behind
+ unit/test_runtime_clock.py::test_an_unresolved_hold_trips_once_and_liquidates_nothing
+ property/test_clock_properties.py::test_the_watch_is_the_rule
+ flow/test_clock.py::test_a_clock_that_is_lost_steps_and_comes_back
+ unit/test_safety_refusals.py::test_ten_of_a_hundred_is_the_last_allowed_share
+ unit/test_runtime_history.py::test_a_changed_file_is_named
+ unit/test_runtime_history.py::test_rows_and_fills_tell_the_same
+ unit/test_runtime_history.py::test_the_log_remembers_the_files_a_run_was_last_replayed_from
+ flow/test_feed_safety.py::test_a_source_full_of_nonsense_trips
+ flow/test_owed_to_the_log.py::test_a_log_that_does_not_verify_trips_and_nobody_arms
+ flow/test_owed_to_the_log.py::test_a_run_resumed_on_other_prices_trips_once
 S2.1 REDUCE is at most the confirmed position less working reduces; not provably smaller is INCREASE
  unit/test_risk_exits.py::test_an_exit_never_crosses_zero
  unit/test_risk_exits.py::test_working_exits_are_counted
@@ -124,11 +140,13 @@ S2.3 CANCEL passes in every mode, hold and trip, with any input missing
  unit/test_risk_matrix.py::test_cell
  flow/test_before_sending.py::test_a_cancel_passes_with_everything_wrong_at_once
  unit/test_risk_matrix.py::test_an_unconfigured_instrument_is_denied_and_a_cancel_of_it_is_not
+ property/test_clock_properties.py::test_no_clock_costs_an_exit_and_a_held_one_lets_no_entry_through
 S2.4 The message budget of CANCEL and REDUCE is reserved
  open: there is no throttle yet, so nothing to reserve from (order issue)
 S2.5 REDUCE passes in all four modes, in every hold and trip
  unit/test_risk_matrix.py::test_cell
  property/test_core_two_sided.py::test_never_lets_danger_through_and_never_traps_an_exit
+ property/test_clock_properties.py::test_no_clock_costs_an_exit_and_a_held_one_lets_no_entry_through
 S2.6 REDUCE without a largest size is sliced, not blocked
  unit/test_risk_exits.py::test_without_limits_a_quarter_leaves_at_a_time
  unit/test_risk_exits.py::test_larger_than_the_largest_order_is_sliced
@@ -327,6 +345,8 @@ S6.9 A simulated board is paper-venue only: a live venue with one refuses to sta
  open: no live venue exists in 0.1.0; any venue.kind but paper is exit 78, and the page says which board it is
 S6.10 In a replay the clock precondition is "replay clock"
  flow/test_safety_loop.py::test_the_clock_precondition_of_a_replay_is_the_replay_clock
+ unit/test_runtime_clock.py::test_in_a_replay_the_log_hears_of_steps_and_nothing_is_held
+ unit/test_runtime_clock.py::test_auto_is_live_only_and_system_is_always
 S6.11 The quick start performs and prints the arm presses itself
  flow/test_appliance.py::test_from_the_button_to_flat_and_back
 S6.12 A trip stops the replay clock; page and terminal show the reason and what arms it
@@ -388,6 +408,8 @@ S8.5 After an fsync error no arming until reboot and a full verify
  flow/test_storage_log_client.py::test_a_disk_error_in_the_writer_is_reported_with_its_cause
  flow/test_safety_loop.py::test_a_store_that_failed_keeps_the_box_from_being_armed
  flow/test_owed_to_the_log.py::test_a_log_that_did_not_end_with_a_stop_is_read_whole
+ flow/test_owed_to_the_log.py::test_a_log_that_does_not_verify_trips_and_nobody_arms
+ unit/test_runtime_history.py::test_a_stop_before_the_log_was_read_whole_is_no_good_end
 S8.6 A reserve of disk space only exits may use is pre-allocated
  open: not built: nothing is pre-allocated for exits
 S8.7 Quota: 80 % alerts, 95 % is a hold
@@ -403,12 +425,30 @@ S8.10 The writer is a process of its own
 S8.11 msgspec writes the canonical bytes, rfc8785 checks them
  property/test_audit_properties.py::test_entries_are_what_rfc_8785_writes
 S10.1 The core starts without time synchronisation, in hold
- open: 0.1.0 replays only; there the clock precondition is the replay clock (S6.10)
+ unit/test_safety_clock_watch.py::test_a_start_without_synchronisation_is_held_from_the_start
+ unit/test_runtime_clock.py::test_the_core_starts_unsynchronised_in_hold
+ flow/test_clock.py::test_a_clock_that_is_lost_steps_and_comes_back
 S10.2 Signed cancels and reduces use a venue-time offset
  open: the paper venue has GET /v1/time and signs nothing; for the first signed venue
 S10.3 A backward step > 1 s, or unsynchronised > 1 h, is a hold that ends after 10 minutes synchronised
  unit/test_market_quality.py::test_after_a_clock_step_order_starts_again
- open: no watcher of the clock yet; the cause CLOCK exists, and the data checks survive a step
+ unit/test_safety_clock_watch.py::test_the_table_is_literally_this
+ unit/test_safety_clock_watch.py::test_a_step_of_a_second
+ unit/test_safety_clock_watch.py::test_an_hour_without_synchronisation
+ unit/test_safety_clock_watch.py::test_it_ends_after_ten_minutes
+ unit/test_safety_clock_watch.py::test_the_ten_minutes_begin_again
+ unit/test_safety_clock_watch.py::test_a_step_while_no_core_ran_is_seen
+ unit/test_safety_clock_watch.py::test_a_restarted_core_leaves_no_hold_behind
+ unit/test_safety_clock_watch.py::test_every_step_is_told_in_either_direction
+ unit/test_runtime_clock.py::test_what_the_kernel_says
+ unit/test_runtime_clock.py::test_a_refused_call_is_not_synchronised_and_says_so
+ unit/test_runtime_clock.py::test_a_step_back_is_a_hold_that_ends_by_itself
+ unit/test_runtime_clock.py::test_in_a_replay_the_log_hears_of_steps_and_nothing_is_held
+ unit/test_runtime_clock.py::test_the_log_remembers_over_a_restart
+ property/test_clock_properties.py::test_the_watch_is_the_rule
+ property/test_clock_properties.py::test_no_clock_costs_an_exit_and_a_held_one_lets_no_entry_through
+ rules/test_rules_units.py::test_the_core_may_ask_for_the_clock_and_never_set_it
+ flow/test_clock.py::test_a_clock_that_is_lost_steps_and_comes_back
 S10.4 Cooldowns count CLOCK_BOOTTIME between durable heartbeats ≤ 60 s apart; time switched off never counts
  open: nothing has a cooldown before configuration sealing exists
 S10.5 The firewall lets NTP and NTS to named servers out

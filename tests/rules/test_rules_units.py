@@ -72,6 +72,19 @@ def test_the_core_wants_the_guard_and_never_requires_it() -> None:
     assert stop >= 60
 
 
+@pytest.mark.safety("S10.3")
+def test_the_core_may_ask_for_the_clock_and_never_set_it() -> None:
+    """ProtectClock= would refuse both; what sets a clock needs CAP_SYS_TIME, which is taken away for good."""
+    text = (ROOT / "systemd" / "interlock-core.service").read_text()
+    assert _value(text, "ProtectClock") == "no"
+    filters = re.findall(r"(?m)^SystemCallFilter=(.*)$", text)
+    assert filters[-1] == "adjtimex clock_adjtime", "after the line that takes @privileged away"
+    assert "clock_settime" not in text
+    for key in ("CapabilityBoundingSet", "AmbientCapabilities"):
+        assert _value(text, key) == ""
+    assert _value(text, "NoNewPrivileges") == "yes"
+
+
 @pytest.mark.safety("S3.17", "S11.3")
 def test_the_guard_gets_what_it_asks_for() -> None:
     """Real-time priority, locked memory, and the last place in the queue of the out-of-memory killer."""

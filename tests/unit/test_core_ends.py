@@ -82,7 +82,7 @@ def _core(mode: Mode = Mode.EMERGENCY, *entries: OrderClass) -> tuple[_Core, Any
             orders=SimpleNamespace(live=lambda: iter([SimpleNamespace(order_class=each) for each in entries]))
         ),
         upstream=SimpleNamespace(offer_last=offer_last),
-        store=SimpleNamespace(note_failure=lambda: marked.append(True), marked=marked),
+        store=SimpleNamespace(note_failure=lambda: marked.append(True), marked=marked, unverified=False),
     )
     made = _Core.__new__(_Core)
     made._parts, made._log = parts, parts.log
@@ -109,7 +109,7 @@ def test_what_is_deadly_and_what_degrades() -> None:
         if isinstance(node, ast.Call) and ast.unparse(node.func) in found:
             found[ast.unparse(node.func)].add(ast.literal_eval(node.args[0]))
     assert found == {
-        "_deadly": {"safety loop", "audit log"},
+        "_deadly": {"safety loop", "audit log", "clock watch"},
         "self._degrades": {"upstream", "status page", "gap entries", "log check"},
     }
 
