@@ -18,24 +18,47 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from enum import IntEnum
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from tests.processes import ROOT
 
 BUTTON, KEY, TAMPER = 17, 27, 4
 GREEN, YELLOW, RED = 22, 23, 24
 STATE, RUNTIME = "/var/lib/interlock", "/run/interlock"
-INTERLOCK = "/opt/interlock/current/bin/interlock"
+WHERE_INSTALLED = "/opt/interlock/current"
+INTERLOCK = f"{WHERE_INSTALLED}/bin/interlock"
 WHERE = f"--state {STATE} --runtime {RUNTIME}"
 PI_4 = b"\nRevision\t: c03114\nSerial\t\t: 1000000012345678\n"
 DROP_IN = "[Service]\nBindReadOnlyPaths=/usr/local/lib/cpuinfo-pi:/proc/cpuinfo\n"
 
 RIG = Path(os.environ.get("INTERLOCK_RIG", ROOT.parent / "shared" / "rig"))
 BUILD = Path(os.environ.get("INTERLOCK_RIG_BUILD", Path.home() / ".cache" / "interlock-rig"))
+
+
+class Reasons(IntEnum):
+    """REASON of the guard's page, as these tests expect it (written down here, not imported)."""
+
+    NONE = 0
+    KILL_BUTTON = 1
+    TAMPER = 4
+    GUARD_LOST = 5
+    AUDIT_STORE = 7
+    NEVER_ARMED = 11
+    FOREIGN_CARD = 12
+    NOT_ARMED = 13
+
+
+LAMP_OFF, LAMP_PULSE, LAMP_SLOW, LAMP_FAST, LAMP_DOUBLE, LAMP_STEADY = range(6)
+ARMED_BY_PRESS, NO_PROOF = 2, 3
+"""ARM_OUTCOME."""
 
 
 def why_not() -> str:
@@ -51,6 +74,16 @@ def why_not() -> str:
     if os.geteuid() != 0 and not (BUILD / "root.ext4").exists():
         return "building the guest needs root"
     return ""
+
+
+MARKS = [
+    pytest.mark.vm,
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),  # the rig leaves its sockets to the collector
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+    pytest.mark.skipif(
+        bool(why_not()) or "INTERLOCK_VM" not in os.environ, reason=why_not() or "--vm was not asked for"
+    ),
+]
 
 
 def _load_rig() -> Any:
@@ -139,6 +172,15 @@ def fresh_machine(folder: Path) -> Iterator[Machine]:
         yield box
 
 
+def machine_of_its_own() -> Iterator[Machine]:
+    """For a fixture: switched off, for a test that breaks it."""
+    with (
+        tempfile.TemporaryDirectory(prefix="interlock-vm-") as folder,
+        fresh_machine(Path(folder) / "run") as made,
+    ):
+        yield made
+
+
 class Machine:
     """One guest."""
 
@@ -207,6 +249,11 @@ class Machine:
 
         words = memoryview(self.rig.get(f"{RUNTIME}/{name}.page")).cast("Q")
         return {word.name: words[word] for word in (GuardWord if name == "guard" else CoreWord)}
+
+    def is_shut(self) -> bool:
+        """The guard's page keeps the gate shut."""
+        page = self.page("guard")
+        return page["ARMED"] != page["STATE"]
 
     def status(self) -> dict[str, Any]:
         """`/status.json`; empty while nobody answers."""

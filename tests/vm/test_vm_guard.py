@@ -6,26 +6,13 @@ are the emulation's; they are printed, and only the order of magnitude is assert
 
 from __future__ import annotations
 
-import os
-import tempfile
 import time
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from tests.vm.machine import BUTTON, TAMPER, Machine, fresh_machine, why_not
+from tests.vm.machine import BUTTON, MARKS, TAMPER, Machine, Reasons
 
-pytestmark = [
-    pytest.mark.vm,
-    pytest.mark.filterwarnings("ignore::ResourceWarning"),  # the rig leaves its sockets to the collector
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-    pytest.mark.skipif(
-        bool(why_not()) or "INTERLOCK_VM" not in os.environ, reason=why_not() or "--vm was not asked for"
-    ),
-]
-
-EMERGENCY_REASON, NEVER_ARMED = 1, 11
+pytestmark = MARKS
 SWAPPING = """
 test -e /swap || { fallocate -l 300M /swap && chmod 600 /swap && mkswap -q /swap; }; swapon /swap
 cat > /run/hog.py <<'PY'
@@ -38,36 +25,6 @@ PY
 systemd-run -q -u hog1 python3 /run/hog.py
 for i in $(seq 60); do [ $(awk '/SwapFree/ {print $2}' /proc/meminfo) -lt 200000 ] && break; sleep 0.5; done
 """
-
-
-@pytest.fixture(scope="module")
-def guest() -> Iterator[Machine]:
-    """Booted, contacts closed, never armed."""
-    with (
-        tempfile.TemporaryDirectory(prefix="interlock-vm-") as folder,
-        fresh_machine(Path(folder) / "run") as box,
-    ):
-        print(f"\n  power on → all started: {box.boot():.0f} s")
-        yield box
-
-
-@pytest.fixture
-def box(guest: Machine) -> Machine:
-    """Contacts closed, everything up, nothing stopped; armed or not as the test before left it."""
-    guest.release_button()
-    guest.close_contact(TAMPER)
-    guest.sh("systemctl reset-failed")  # these tests kill more often than the start limit allows
-    guest.sh("systemctl start interlock.target interlock-guard interlock-core interlock-cancel-only", 180)
-    guest.until(lambda: guest.mode() != "", "a page", 120)
-    return guest
-
-
-@pytest.fixture
-def armed(box: Machine) -> Machine:
-    """In NORMAL."""
-    if box.mode() != "NORMAL":
-        box.arm()
-    return box
 
 
 def test_everything_starts_and_is_confined(box: Machine) -> None:
@@ -90,7 +47,7 @@ def test_everything_starts_and_is_confined(box: Machine) -> None:
 
 def test_a_box_never_armed_is_tripped_and_says_so(box: Machine) -> None:
     """No valid record means tripped (SAFETY 5)."""
-    assert box.page("guard")["REASON"] in (NEVER_ARMED, EMERGENCY_REASON)
+    assert box.page("guard")["REASON"] in (Reasons.NEVER_ARMED, Reasons.KILL_BUTTON)
     assert box.page("guard")["ARMED"] != box.page("guard")["STATE"]
     green, _, red = box.watch_lamps(3)
     assert green == 0
@@ -129,7 +86,7 @@ def test_a_press_shuts_the_gate_and_is_stored(armed: Machine) -> None:
         f"\n  emulated, seen from the host: shut {shut_s * 1e3:.0f} ms, stored {stored_s * 1e3:.0f} ms, "
         f"page {shown_s:.1f} s, all {time.monotonic() - began:.1f} s"
     )
-    assert armed.page("guard")["REASON"] == EMERGENCY_REASON
+    assert armed.page("guard")["REASON"] == Reasons.KILL_BUTTON
     assert armed.sh("ls /var/lib/interlock/latch", check=False).out.split() == []
     armed.release_button()
     time.sleep(1)
@@ -177,7 +134,7 @@ def test_tamper_pauses_and_is_latched(armed: Machine) -> None:
     armed.until(lambda: armed.mode() == "PAUSED", "PAUSED", 10)
     armed.close_contact(TAMPER)
     time.sleep(1)
-    assert (armed.mode(), armed.page("guard")["REASON"]) == ("PAUSED", 4)
+    assert (armed.mode(), armed.page("guard")["REASON"]) == ("PAUSED", Reasons.TAMPER)
 
 
 def test_kill_9_of_the_core(armed: Machine) -> None:
