@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from tests.vm.machine import BUTTON, MARKS, TAMPER, Machine, Reasons
+from tests.vm.machine import BUTTON, MARKS, NO_PROOF, TAMPER, UNITS, Machine, Reasons
 
 pytestmark = MARKS
 SWAPPING = """
@@ -29,8 +29,7 @@ for i in $(seq 60); do [ $(awk '/SwapFree/ {print $2}' /proc/meminfo) -lt 200000
 
 def test_everything_starts_and_is_confined(box: Machine) -> None:
     """READY of every unit, an unprivileged user, real-time priority for the guard, locked memory."""
-    units = "guard core cancel-only collector paper-venue"
-    for unit in units.split():
+    for unit in UNITS:
         assert box.sh(f"systemctl is-active interlock-{unit}").out.strip() == "active", unit
     assert box.sh("systemctl --failed --plain --no-legend").out.strip() == ""
     guard = box.pid("guard")
@@ -38,7 +37,7 @@ def test_everything_starts_and_is_confined(box: Machine) -> None:
     for unit in ("guard", "cancel-only"):
         locked = box.sh(f"grep VmLck /proc/{box.pid(unit)}/status").out.split()[1]
         assert int(locked) > 5_000, f"{unit} has {locked} kB locked"
-    for unit in units.split():
+    for unit in UNITS:
         status = box.sh(f"cat /proc/{box.pid(unit)}/status").out
         assert "NoNewPrivs:\t1" in status
         assert "CapEff:\t0000000000000000" in status, unit
@@ -54,15 +53,18 @@ def test_a_box_never_armed_is_tripped_and_says_so(box: Machine) -> None:
     assert 0 < red < 1
 
 
-def test_arming_without_a_proof_test_is_refused(box: Machine) -> None:
-    """A shorted button reads closed for ever: a press must have been seen since the start (SAFETY 6)."""
+def test_a_shorted_button_is_refused_at_arming(box: Machine) -> None:
+    """It reads closed for ever: without a press since the start no arm press opens the gate (SAFETY 6)."""
     box.sh("systemctl restart interlock-guard")
     box.ready()
-    box.until(lambda: not box.status().get("missing", ["?"]), "nothing missing for a step", 60)
-    box.arm_press()
-    page = box.page("guard")
-    assert page["ARM_OUTCOME"] == 3
-    assert page["ARMED"] != page["STATE"]
+    box.until(lambda: not box.status().get("missing", ["?"]), "nothing but the proof missing", 60)
+    for count in (1, 2):
+        box.arm_press()
+        page = box.page("guard")
+        assert (page["ARM_PRESSES"], page["ARM_OUTCOME"]) == (count, NO_PROOF)
+        assert box.is_shut()
+    last = box.entries("arm_press")[-1]["data"]
+    assert (last["outcome"], last["press"]) == ("NO_PROOF", 2)
 
 
 def test_a_person_arms_it_and_green_only_pulses(armed: Machine) -> None:

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from tests.vm.machine import BUTTON, MARKS, TAMPER, Machine, Reasons
+from tests.vm.machine import BUTTON, LAMP_FAST, MARKS, TAMPER, Machine, Reasons
 
 pytestmark = MARKS
 
@@ -26,18 +26,21 @@ def test_pressed_during_boot(cold: Machine) -> None:
     assert cold.watch_lamps(2)[0] == 0
 
 
-def test_a_panic_and_the_hardware_watchdog(cold: Machine) -> None:
-    """The kernel dies with the box armed: the watchdog resets it, nobody is armed, the log verifies."""
+@pytest.mark.parametrize("how", ["echo c > /proc/sysrq-trigger", "kill -SEGV 1"], ids=["panic", "init"])
+def test_the_hardware_watchdog(cold: Machine, how: str) -> None:
+    """Kernel or PID 1 dies with the box armed: the watchdog resets it, nobody is armed, the log verifies."""
     cold.boot()
     cold.arm()
     since, began = len(cold.rig.events), time.monotonic()
-    cold.sh("sync; (sleep 0.3; echo c > /proc/sysrq-trigger) >/dev/null 2>&1 </dev/null &")
+    cold.sh(f"sync; (sleep 0.3; {how}) >/dev/null 2>&1 </dev/null &")
     cold.rig.wait_event("WATCHDOG", 60, since)
+    reset_s = time.monotonic() - began
     cold.rig.wait_agent(120, boots=2)
     cold.close_contact(BUTTON)
     cold.close_contact(TAMPER)
     cold.rig.wait_booted(180, boots=2)
-    print(f"\n  panic → reset by the watchdog → up again {time.monotonic() - began:.0f} s")
+    up_s = time.monotonic() - began
+    print(f"\n  {how} → reset by the watchdog {reset_s:.0f} s → up again {up_s:.0f} s")
     cold.until(lambda: cold.mode() == "PAUSED", "PAUSED", 120)
     assert cold.is_shut()
     lines_float = (Reasons.NOT_ARMED, Reasons.KILL_BUTTON, Reasons.TAMPER)  # through a reset
@@ -60,37 +63,68 @@ def test_another_card(cold: Machine) -> None:
     assert cold.is_shut()
 
 
-@pytest.mark.parametrize("how", ["full", "read-only"])
+def test_an_open_case_at_power_on(cold: Machine) -> None:
+    """Open since before anything ran: counted and latched, and closing it ends nothing (SAFETY 1)."""
+    cold.boot(tamper_closed=False)
+    cold.until(lambda: cold.page("guard")["HEARTBEAT_NS"] > 0, "the guard", 60)
+    page = cold.page("guard")
+    assert page["TAMPERS"] == 1
+    assert page["LATER"] >> Reasons.TAMPER & 1 or page["REASON"] == Reasons.TAMPER
+    cold.close_contact(TAMPER)
+    cold.until(lambda: cold.mode() == "PAUSED", "PAUSED", 120)
+    page = cold.page("guard")
+    assert page["LATER"] >> Reasons.TAMPER & 1 or page["REASON"] == Reasons.TAMPER
+    assert cold.is_shut()
+
+
+BREAK = {
+    "full": "dd if=/dev/zero status=none of=/data/ballast bs=1M;"
+    " dd if=/dev/zero status=none of=/data/crumbs bs=512; true",
+    "read-only": "mount -o remount,errors=remount-ro /data && echo 1 > /sys/fs/ext4/vdb/trigger_fs_error",
+}
+
+
+@pytest.mark.parametrize("how", BREAK)
 def test_a_disk_that_takes_nothing_more(cold: Machine, how: str) -> None:
-    """The log fails: gate shut, nobody arms until a reboot, what was acknowledged is there (SAFETY 8)."""
+    """The log fails with orders open: gate shut, orders cancelled, nobody arms until a reboot, and what was
+    acknowledged is there (SAFETY 8)."""
     cold.boot()
     cold.arm()
-    zeros = "dd if=/dev/zero status=none"
-    fill = f"{zeros} of=/data/ballast bs=1M; {zeros} of=/data/crumbs bs=512"
-    broken = {
-        "full": f"{fill}; true",
-        "read-only": "echo u > /proc/sysrq-trigger; sleep 1",
-    }[how]
-    cold.sh(broken, 120, check=False)
-    cold.until(lambda: cold.is_shut(), "the gate shut", 60)
-    cold.until(lambda: "store_ok" in cold.status().get("missing", []) or cold.mode() == "", "the refusal", 60)
+    cold.place_entries(10)
+    cold.watch_entries()
+    cold.sh(BREAK[how], 120)
+    began = time.monotonic()
+    cold.until(cold.is_shut, "the gate shut", 60)
+    shut_s = time.monotonic() - began
+    cold.until(cold.entries_gone_ns, "every entry cancelled", 60)
+    gone_s = time.monotonic() - began
+    print(f"\n  emulated, disk {how}: → gate shut {shut_s:.1f} s, → 10 entries cancelled {gone_s:.1f} s")
+    cold.until(lambda: _refuses(cold) is not False, "the refusal", 60)
     assert cold.mode() in ("PAUSED", "EMERGENCY", "")
     if how == "full":
-        cold.sh(
-            "rm /data/ballast /data/crumbs; systemctl reset-failed; systemctl start interlock-core",
-            120,
-            check=False,
-        )
-        cold.until(
-            lambda: "store_ok" in cold.status().get("missing", []),
-            "still refusing after the room came back",
-            120,
-        )
+        _make_room(cold)
+        cold.until(lambda: _refuses(cold), "still refusing after the room came back", 120)
         assert "VERIFIED" in cold.verify()
+    else:
+        cold.until(lambda: cold.page("guard")["DISK_FAILED"], "the guard's own failure to store", 10)
+        assert cold.page("guard")["LAMP_RED"] == LAMP_FAST, (
+            "a trip that cannot be stored must not look stored"
+        )
     cold.rig.shutdown(180)
     cold.boot()
     cold.until(lambda: cold.mode() != "", "the core", 120)
-    cold.until(
-        lambda: "store_ok" not in cold.status().get("missing", ["store_ok"]), "the log read whole", 120
-    )
+    cold.until(lambda: _refuses(cold) is False, "the log read whole", 120)
+    assert cold.is_shut()
     assert "VERIFIED" in cold.verify()
+
+
+def _refuses(box: Machine) -> bool | None:
+    """Whether the page names the store among what is missing for arming; None while nobody answers."""
+    status = box.status()
+    return "store_ok" in status["missing"] if status else None
+
+
+def _make_room(box: Machine) -> None:
+    """As a person would; systemd may have given the core up meanwhile."""
+    box.sh("rm /data/ballast /data/crumbs; systemctl reset-failed")
+    box.sh("systemctl start interlock-core", 120, check=False)
