@@ -109,7 +109,7 @@ def test_a_start_tests_every_lamp(box: Machine) -> None:
     assert seen, "no lamp test within 30 s"
     together = [at for at, lamps in seen if lamps == (1, 1, 1)]
     print(f"\n  lamp test: all three lit for {together[-1] - together[0]:.2f} s, {len(together)} looks")
-    assert 0.3 < together[-1] - together[0] < 2
+    assert 0.1 < together[-1] - together[0] < 2
     assert not any(lamps[0] for at, lamps in seen if at > together[-1] + 0.1)
     assert box.page("guard")["GENERATION"] == generation + 1
 
@@ -202,7 +202,9 @@ def test_a_guard_without_a_configuration_does_not_loop(armed: Machine) -> None:
     finally:
         armed.sh(f"cp -p /run/kept.toml {STATE}/guard.toml; systemctl reset-failed interlock-guard")
     armed.sh("systemctl start interlock-guard", 60)
-    armed.until(lambda: armed.page("guard")["REASON"] == Reasons.GUARD_LOST, "the trip adopted and kept", 20)
+    # The core, alone, had removed the armed record: the new guard finds none, and adopts the trip as later.
+    armed.until(lambda: armed.page("guard")["LATER"] >> Reasons.GUARD_LOST & 1, "the trip adopted", 20)
+    assert armed.page("guard")["REASON"] == Reasons.NEVER_ARMED
     assert armed.is_shut()
 
 
