@@ -47,34 +47,56 @@ def load(path: Path) -> GuardConfig:
 
     What is optional is off when it is absent: a box with an older file keeps its kill button over an update.
     """
-    try:
-        document = tomllib.loads(path.read_text("utf-8"))
-    except OSError as error:
-        raise GuardConfigError(f"{path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise GuardConfigError(f"{path}: {error}") from error
+    document = _document(path)
     needed = {"driver", "pin_factory", "tamper", "realtime_priority"}
     board = _table(path, document, "board", needed, frozenset({"glitch_filter"}))
-    pins = _table(path, document, "pins", {field.name for field in fields(Pins)})
+    pins = _pins(path, document)
     operator = _table(path, document, "operator", {"key"}) if "operator" in document else {"key": ""}
     if unknown := set(document) - {"board", "pins", "operator"}:
         raise GuardConfigError(f"{path}: unknown table [{min(unknown)}]")
     _choice(path, "board.driver", board["driver"], DRIVERS)
     _choice(path, "board.tamper", board["tamper"], REACTIONS)
-    for name, number in pins.items():
-        _number(path, f"pins.{name}", number, 2, 27)
-    if len(set(pins.values())) != len(pins):
-        raise GuardConfigError(f"{path}: two lines share a pin in [pins]")
     _number(path, "board.realtime_priority", board["realtime_priority"], 1, 99)
     return GuardConfig(
         driver=str(board["driver"]),
         pin_factory=str(board["pin_factory"]),
         tamper_reaction=str(board["tamper"]),
         realtime_priority=int(str(board["realtime_priority"])),
-        pins=Pins(**{name: int(str(number)) for name, number in pins.items()}),
+        pins=pins,
         glitch_filter_ns=_glitch_filter(path, board.get("glitch_filter", "0 ms")),
         operator_key=_operator_key(path, operator["key"]),
     )
+
+
+def load_wiring(path: Path) -> tuple[str, str, Pins]:
+    """Driver, pin factory and pins alone: the fault lights are due above all where `load` refuses the rest.
+
+    Raises GuardConfigError if these are not certain either: a pin is never driven on a guess.
+    """
+    document = _document(path)
+    board = document.get("board")
+    if not isinstance(board, dict) or not isinstance(board.get("pin_factory"), str):
+        raise GuardConfigError(f"{path}: key board.pin_factory is missing")
+    _choice(path, "board.driver", board.get("driver"), DRIVERS)
+    return str(board["driver"]), board["pin_factory"], _pins(path, document)
+
+
+def _document(path: Path) -> dict[str, object]:
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise GuardConfigError(f"{path}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise GuardConfigError(f"{path}: {error}") from error
+
+
+def _pins(path: Path, document: dict[str, object]) -> Pins:
+    pins = _table(path, document, "pins", {field.name for field in fields(Pins)})
+    for name, number in pins.items():
+        _number(path, f"pins.{name}", number, 2, 27)
+    if len(set(pins.values())) != len(pins):
+        raise GuardConfigError(f"{path}: two lines share a pin in [pins]")
+    return Pins(**{name: int(str(number)) for name, number in pins.items()})
 
 
 def _table(

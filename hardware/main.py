@@ -24,7 +24,7 @@ from types import FrameType
 from hardware import pages, realtime
 from hardware.board import Board, BoardError
 from hardware.board_simulated import SimulatedBoard
-from hardware.config import GuardConfig, GuardConfigError, load
+from hardware.config import GuardConfig, GuardConfigError, load, load_wiring
 from hardware.guard import Guard, fault_lights
 from hardware.latch import LatchKeeper, card_id, judge, read_record
 from hardware.lights import Pattern, is_lit, until_change_ms
@@ -254,14 +254,16 @@ def _prepare(priority: int) -> int:
     return flags
 
 
-def show_fault(config: GuardConfig, runtime: Path) -> None:
-    """Leaves the fault lights on behind a guard that ended (`ExecStopPost=`, SAFETY 11)."""
-    if config.driver == "simulated":
+def show_fault(state: Path, runtime: Path) -> None:
+    """Leaves the fault lights on behind a guard that ended (`ExecStopPost=`, SAFETY 11), also where it ended
+    because of its configuration. Raises GuardConfigError if even the wiring is not certain, or BoardError."""
+    driver, pin_factory, pins = load_wiring(state / "guard.toml")
+    if driver == "simulated":
         return
     os.chdir(runtime)  # as above
     from hardware.board_gpiozero import GpiozeroBoard
 
-    board = GpiozeroBoard(config.pin_factory, config.pins)
+    board = GpiozeroBoard(pin_factory, pins)
     green, yellow, red = (pattern is Pattern.STEADY for pattern in fault_lights())
     board.light(green, yellow, red)
 
@@ -288,11 +290,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGINT, finish)
     threading.stack_size(256 * 1024)
     try:
-        config = load(options.state / "guard.toml")
         if options.fault_lights:
-            show_fault(config, options.runtime)
+            show_fault(options.state, options.runtime)
         else:
-            run(config, options.state, options.runtime, stop)
+            run(load(options.state / "guard.toml"), options.state, options.runtime, stop)
     except GuardConfigError as error:
         _say(f"cannot use the configuration. {error}. DO: interlock doctor")
         return EXIT_CONFIG

@@ -17,7 +17,7 @@ import pytest
 
 from hardware import board_gpiozero, pages
 from hardware.board import BoardError, Edge, Levels, Pins
-from hardware.config import EXAMPLE, load
+from hardware.config import EXAMPLE, GuardConfigError, load
 from hardware.guard import Guard
 from hardware.latch import ArmedRecord, LatchKeeper
 from hardware.lights import LIGHTS, TIMES_MS, Pattern, Stands, is_lit, until_change_ms
@@ -336,19 +336,63 @@ def test_a_guard_that_cannot_light_ends(tmp_path: Path) -> None:
     assert "light" in found.stderr
 
 
-@pytest.mark.safety("S11.3")
-def test_the_fault_pattern_is_left_behind_by_a_program_of_its_own(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    """`ExecStopPost=` runs it: green off, yellow and red on, on whatever board the configuration names."""
+@pytest.fixture
+def lit(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[tuple[bool, bool, bool]]:
+    """What a board is asked to light."""
     shown: list[tuple[bool, bool, bool]] = []
-    monkeypatch.setattr(
-        board_gpiozero.GpiozeroBoard, "light", lambda _board, *lit: shown.append(lit)
-    )
-    config = dataclasses.replace(load(EXAMPLE), driver="gpiozero", pin_factory="mock")
+    monkeypatch.setattr(board_gpiozero.GpiozeroBoard, "light", lambda _board, *lamps: shown.append(lamps))
     monkeypatch.chdir(tmp_path)
-    show_fault(config, tmp_path)
-    assert shown == [(False, True, True)]
+    return shown
+
+
+def _wired(state: Path, *changes: tuple[str, str]) -> Path:
+    text = EXAMPLE.read_text()
+    for old, new in (('"simulated"', '"gpiozero"'), ('"lgpio"', '"mock"'), *changes):
+        assert old in text
+        text = text.replace(old, new, 1)
+    (state / "guard.toml").write_text(text)
+    return state
+
+
+@pytest.mark.safety("S11.3")
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("[operator]", "[operator]"),
+        ("[operator]", "[nonsense]"),
+        ('tamper = "paused"', 'tamper = "nothing"'),
+        ("realtime_priority = 50", ""),
+        ('glitch_filter = "0 ms"', 'glitch_filter = "6 ms"'),
+        ('key = ""', 'key = "00"'),
+    ],
+)
+def test_the_fault_pattern_is_left_behind_by_a_program_of_its_own(
+    lit: list[tuple[bool, bool, bool]], tmp_path: Path, old: str, new: str
+) -> None:
+    """`ExecStopPost=` runs it: green off, yellow and red on, also behind a guard that refused its file."""
+    show_fault(_wired(tmp_path, (old, new)), tmp_path)
+    assert lit == [(False, True, True)]
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("[pins]", "[pin]"),
+        ("green = 22", "green = 23"),
+        ("green = 22", "green = 28"),
+        ("green = 22", ""),
+        ('driver = "gpiozero"', 'driver = "gpiozeroo"'),
+        ('pin_factory = "mock"', ""),
+        ("[board]", "[board"),
+    ],
+)
+def test_no_pin_is_driven_on_a_guess(
+    lit: list[tuple[bool, bool, bool]], tmp_path: Path, old: str, new: str
+) -> None:
+    """A wiring that is not certain lights nothing: the pin may be somebody else's."""
+    with pytest.raises(GuardConfigError):
+        show_fault(_wired(tmp_path, (old, new)), tmp_path)
+    assert lit == []
 
 
 @pytest.mark.safety("S6.1", "HW-02", "HW-03", "HW-04", "HW-05")

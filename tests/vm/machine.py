@@ -5,6 +5,8 @@ is found at INTERLOCK_RIG or ../shared/rig. Its parts are built once into INTERL
 folder in the user's cache), the appliance is installed into a copy of its root disk once per state of the
 checkout.
 
+The paper venue's order log lies on the root disk: a real venue does not stall or break with our card.
+
 Contacts: the rig's `press` grounds a line. Button and tamper are normally closed, so a healthy box has both
 grounded, and opening one is the alarm (SAFETY 13).
 """
@@ -18,24 +20,88 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from enum import IntEnum
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from tests.processes import ROOT
 
 BUTTON, KEY, TAMPER = 17, 27, 4
 GREEN, YELLOW, RED = 22, 23, 24
 STATE, RUNTIME = "/var/lib/interlock", "/run/interlock"
-INTERLOCK = "/opt/interlock/current/bin/interlock"
+WHERE_INSTALLED = "/opt/interlock/current"
+UNITS = ("guard", "core", "cancel-only", "paper-venue", "collector", "alerts")
+INTERLOCK = f"{WHERE_INSTALLED}/bin/interlock"
 WHERE = f"--state {STATE} --runtime {RUNTIME}"
+HAND = """# A hand of the test at the paper venue, beside the core: place N | watch.
+import http.client, json, sys, time
+
+note = json.load(open("/run/interlock/venue.json"))
+link = http.client.HTTPConnection("127.0.0.1", note["port"], timeout=10)
+
+
+def ask(method, path, body=None):
+    now = str(time.time_ns())
+    headers = {"X-Interlock-Sent-Ns": now, "X-Interlock-Window-Ns": "10000000000"}
+    data = None if body is None else json.dumps(body).encode()
+    link.request(method, "/v1/" + note["account"] + path, data, headers)
+    reply = link.getresponse()
+    answer = reply.read()
+    assert reply.status == 200, answer
+    return json.loads(answer)
+
+
+def entries():
+    orders = ask("GET", "/orders")
+    return [o for o in orders if not o.get("reduce_only") and o.get("parent") is None]
+
+
+verb = sys.argv[1]
+if verb == "place":
+    series = time.time_ns() % 16**12
+    for number in range(int(sys.argv[2])):
+        order_id = f"il-{series:015x}{number:015x}"
+        ask("POST", "/orders", {
+            "order_id": order_id, "instrument": "SPX", "side": "BUY", "qty": 100, "order_type": "LIMIT",
+            "price": 100 + number, "stop_price": None, "attached_stop": None, "time_in_force": "GTC",
+            "reduce_only": False})
+if verb == "watch":
+    while entries():
+        time.sleep(0.02)
+    print(time.monotonic_ns())
+"""
 PI_4 = b"\nRevision\t: c03114\nSerial\t\t: 1000000012345678\n"
+RECIPE = 2
+"""Counted up when `install` changes, so that the image is made again."""
+
 DROP_IN = "[Service]\nBindReadOnlyPaths=/usr/local/lib/cpuinfo-pi:/proc/cpuinfo\n"
 
 RIG = Path(os.environ.get("INTERLOCK_RIG", ROOT.parent / "shared" / "rig"))
 BUILD = Path(os.environ.get("INTERLOCK_RIG_BUILD", Path.home() / ".cache" / "interlock-rig"))
+
+
+class Reasons(IntEnum):
+    """REASON of the guard's page, as these tests expect it (written down here, not imported)."""
+
+    NONE = 0
+    KILL_BUTTON = 1
+    TAMPER = 4
+    GUARD_LOST = 5
+    AUDIT_STORE = 7
+    NEVER_ARMED = 11
+    FOREIGN_CARD = 12
+    NOT_ARMED = 13
+
+
+LAMP_PULSE, LAMP_SLOW, LAMP_FAST = 1, 2, 3
+NO_PROOF = 3
+"""ARM_OUTCOME."""
 
 
 def why_not() -> str:
@@ -53,13 +119,43 @@ def why_not() -> str:
     return ""
 
 
-def _load_rig() -> Any:
+MARKS = [
+    pytest.mark.vm,
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),  # the rig leaves its sockets to the collector
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+    pytest.mark.skipif(
+        bool(why_not()) or "INTERLOCK_VM" not in os.environ, reason=why_not() or "--vm was not asked for"
+    ),
+]
+
+
+def _rig_class() -> Any:
+    """The rig's class, closing the sockets it drops at a power cut, a restart and the end."""
     spec = importlib.util.spec_from_file_location("interlock_rig", RIG / "rig.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return module
+
+    class Rig(module.Rig):  # type: ignore[misc,name-defined]
+        """One guest."""
+
+        def attach(self) -> Any:
+            """Talks to a machine that was just switched on."""
+            self._hang_up()
+            return super().attach()
+
+        def close(self) -> None:
+            """Switches it off."""
+            super().close()
+            self._hang_up()
+
+        def _hang_up(self) -> None:
+            for name in ("agent", "qmp"):
+                if name in self.__dict__:
+                    self.__dict__.pop(name).close()
+
+    return Rig
 
 
 def _run(*command: str | Path, cwd: Path = ROOT) -> None:
@@ -70,7 +166,7 @@ def _run(*command: str | Path, cwd: Path = ROOT) -> None:
 
 
 def _stamp() -> str:
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(str(RECIPE).encode())
     for top in ("appliance", "hardware", "systemd", "provisioning"):
         for path in sorted((ROOT / top).rglob("*")):
             if path.is_file() and "__pycache__" not in path.parts:
@@ -121,7 +217,7 @@ def _wheels() -> Path:
 
 @contextmanager
 def _machine(folder: Path, **options: Any) -> Iterator[Machine]:
-    rig = _load_rig().Rig(BUILD, folder, project=ROOT, smp=2, mem=1024, data_mb=256, **options)
+    rig = _rig_class()(BUILD, folder, project=ROOT, smp=2, mem=1024, data_mb=256, **options)
     try:
         yield Machine(rig)
     finally:
@@ -137,6 +233,15 @@ def fresh_machine(folder: Path) -> Iterator[Machine]:
         shutil.copyfile(image / disk, folder / disk)
     with _machine(folder) as box:
         yield box
+
+
+def machine_of_its_own() -> Iterator[Machine]:
+    """For a fixture: switched off, for a test that breaks it."""
+    with (
+        tempfile.TemporaryDirectory(prefix="interlock-vm-") as folder,
+        fresh_machine(Path(folder) / "run") as made,
+    ):
+        yield made
 
 
 class Machine:
@@ -164,6 +269,11 @@ class Machine:
         self.sh("mkdir -p /etc/systemd/system/interlock-guard.service.d")
         self.rig.put("/etc/systemd/system/interlock-guard.service.d/rig.conf", DROP_IN.encode())
         self.sh("bash /mnt/project/provisioning/install.sh --wheels /mnt/wheels --no-start", timeout=900)
+        self.sh("cp -a /var/lib/interlock/venue /srv/venue")
+        bind = (
+            "/srv/venue /var/lib/interlock/venue none bind,x-systemd.requires-mounts-for=/var/lib/interlock"
+        )
+        self.sh(f"echo '{bind} 0 0' >> /etc/fstab")
         self.sh("sync")
 
     def sh(self, command: str, timeout: int = 60, check: bool = True) -> Any:
@@ -208,12 +318,17 @@ class Machine:
         words = memoryview(self.rig.get(f"{RUNTIME}/{name}.page")).cast("Q")
         return {word.name: words[word] for word in (GuardWord if name == "guard" else CoreWord)}
 
+    def is_shut(self) -> bool:
+        """The guard's page keeps the gate shut."""
+        page = self.page("guard")
+        return page["ARMED"] != page["STATE"]
+
     def status(self) -> dict[str, Any]:
-        """`/status.json`; empty while nobody answers."""
-        address = "http://127.0.0.1:8480/status.json"
-        script = f"import urllib.request as u;print(u.urlopen('{address}',timeout=3).read().decode())"
-        found = self.sh(f'python3 -c "{script}"', 20, check=False)
-        return dict(json.loads(found.out)) if found.rc == 0 else {}
+        """`/status.json`; empty while nobody answers. Without Python: an interpreter's start takes 0.5 s."""
+        ask = r"GET /status.json HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n"
+        script = f"exec 3<>/dev/tcp/127.0.0.1/8480 && printf '{ask}' >&3 && timeout 5 cat <&3"
+        head, _, body = self.sh(script, 20, check=False).out.replace("\r\n", "\n").partition("\n\n")
+        return dict(json.loads(body)) if " 200 " in head.partition("\n")[0] else {}
 
     def mode(self) -> str:
         """On the page; empty while nobody answers."""
@@ -266,6 +381,45 @@ class Machine:
     def pid(self, unit: str) -> int:
         """Main process of a unit."""
         return int(self.sh(f"systemctl show -P MainPID interlock-{unit}").out)
+
+    def place_entries(self, count: int) -> None:
+        """Resting buys at the venue, as a core might have left them: far below the market, unknown to it."""
+        self._hand(f"place {count}")
+
+    def watch_entries(self) -> None:
+        """Starts watching, so that `entries_gone_ns` can tell when the venue listed none any more."""
+        self._hand("watch >/run/gone 2>&1 </dev/null &")
+
+    def entries_gone_ns(self) -> int:
+        """CLOCK_MONOTONIC of the guest at which the venue listed no entry any more; 0 while it lists one."""
+        text = self.rig.get("/run/gone").decode()
+        assert not text.strip("0123456789\n"), text
+        return int(text or 0)
+
+    def _hand(self, verb: str) -> None:
+        self.rig.put("/run/hand.py", HAND.encode())
+        self.sh(f"rm -f /run/gone; python3 /run/hand.py {verb}")
+
+    def delay_flushes(self, ms: int) -> None:
+        """Every flush of the data disk takes so long from now on. The first call stops and starts all units:
+        it puts a device mapper target below their disk."""
+        sectors = int(self.sh("blockdev --getsz /dev/vdb").out)
+        table = f"0 {sectors} delay /dev/vdb 0 0 /dev/vdb 0 0 /dev/vdb 0 {ms}"
+        if self.sh("dmsetup info slow", check=False).rc == 0:
+            self.sh(f"dmsetup load slow --table '{table}' && dmsetup suspend --nolockfs slow")
+            self.sh("dmsetup resume slow")
+            return
+        units = "interlock.target " + " ".join(f"interlock-{name}" for name in UNITS)
+        self.sh(f"systemctl stop {units}", 180)
+        self.sh(f"umount {STATE}/venue {STATE} /data && modprobe dm-delay")
+        self.sh(f"dmsetup create slow --table '{table}' && mount -o noatime /dev/mapper/slow /data")
+        self.sh(f"mount --bind /data/interlock {STATE} && mount --bind /srv/venue {STATE}/venue")
+        self.sh(f"systemctl start {units}", 180)
+
+    def unit(self, name: str, *words: str) -> dict[str, str]:
+        """Properties of a unit as systemd shows them."""
+        found = self.sh(f"systemctl show interlock-{name} " + " ".join(f"-p {word}" for word in words)).out
+        return dict(line.split("=", 1) for line in found.splitlines())
 
     def verify(self) -> str:
         """`interlock verify`, which must be content."""

@@ -6,26 +6,13 @@ are the emulation's; they are printed, and only the order of magnitude is assert
 
 from __future__ import annotations
 
-import os
-import tempfile
 import time
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from tests.vm.machine import BUTTON, TAMPER, Machine, fresh_machine, why_not
+from tests.vm.machine import BUTTON, MARKS, NO_PROOF, TAMPER, UNITS, Machine, Reasons
 
-pytestmark = [
-    pytest.mark.vm,
-    pytest.mark.filterwarnings("ignore::ResourceWarning"),  # the rig leaves its sockets to the collector
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-    pytest.mark.skipif(
-        bool(why_not()) or "INTERLOCK_VM" not in os.environ, reason=why_not() or "--vm was not asked for"
-    ),
-]
-
-EMERGENCY_REASON, NEVER_ARMED = 1, 11
+pytestmark = MARKS
 SWAPPING = """
 test -e /swap || { fallocate -l 300M /swap && chmod 600 /swap && mkswap -q /swap; }; swapon /swap
 cat > /run/hog.py <<'PY'
@@ -40,40 +27,9 @@ for i in $(seq 60); do [ $(awk '/SwapFree/ {print $2}' /proc/meminfo) -lt 200000
 """
 
 
-@pytest.fixture(scope="module")
-def guest() -> Iterator[Machine]:
-    """Booted, contacts closed, never armed."""
-    with (
-        tempfile.TemporaryDirectory(prefix="interlock-vm-") as folder,
-        fresh_machine(Path(folder) / "run") as box,
-    ):
-        print(f"\n  power on → all started: {box.boot():.0f} s")
-        yield box
-
-
-@pytest.fixture
-def box(guest: Machine) -> Machine:
-    """Contacts closed, everything up, nothing stopped; armed or not as the test before left it."""
-    guest.release_button()
-    guest.close_contact(TAMPER)
-    guest.sh("systemctl reset-failed")  # these tests kill more often than the start limit allows
-    guest.sh("systemctl start interlock.target interlock-guard interlock-core interlock-cancel-only", 180)
-    guest.until(lambda: guest.mode() != "", "a page", 120)
-    return guest
-
-
-@pytest.fixture
-def armed(box: Machine) -> Machine:
-    """In NORMAL."""
-    if box.mode() != "NORMAL":
-        box.arm()
-    return box
-
-
 def test_everything_starts_and_is_confined(box: Machine) -> None:
     """READY of every unit, an unprivileged user, real-time priority for the guard, locked memory."""
-    units = "guard core cancel-only collector paper-venue"
-    for unit in units.split():
+    for unit in UNITS:
         assert box.sh(f"systemctl is-active interlock-{unit}").out.strip() == "active", unit
     assert box.sh("systemctl --failed --plain --no-legend").out.strip() == ""
     guard = box.pid("guard")
@@ -81,7 +37,7 @@ def test_everything_starts_and_is_confined(box: Machine) -> None:
     for unit in ("guard", "cancel-only"):
         locked = box.sh(f"grep VmLck /proc/{box.pid(unit)}/status").out.split()[1]
         assert int(locked) > 5_000, f"{unit} has {locked} kB locked"
-    for unit in units.split():
+    for unit in UNITS:
         status = box.sh(f"cat /proc/{box.pid(unit)}/status").out
         assert "NoNewPrivs:\t1" in status
         assert "CapEff:\t0000000000000000" in status, unit
@@ -90,22 +46,25 @@ def test_everything_starts_and_is_confined(box: Machine) -> None:
 
 def test_a_box_never_armed_is_tripped_and_says_so(box: Machine) -> None:
     """No valid record means tripped (SAFETY 5)."""
-    assert box.page("guard")["REASON"] in (NEVER_ARMED, EMERGENCY_REASON)
+    assert box.page("guard")["REASON"] in (Reasons.NEVER_ARMED, Reasons.KILL_BUTTON)
     assert box.page("guard")["ARMED"] != box.page("guard")["STATE"]
     green, _, red = box.watch_lamps(3)
     assert green == 0
     assert 0 < red < 1
 
 
-def test_arming_without_a_proof_test_is_refused(box: Machine) -> None:
-    """A shorted button reads closed for ever: a press must have been seen since the start (SAFETY 6)."""
+def test_a_shorted_button_is_refused_at_arming(box: Machine) -> None:
+    """It reads closed for ever: without a press since the start no arm press opens the gate (SAFETY 6)."""
     box.sh("systemctl restart interlock-guard")
     box.ready()
-    box.until(lambda: not box.status().get("missing", ["?"]), "nothing missing for a step", 60)
-    box.arm_press()
-    page = box.page("guard")
-    assert page["ARM_OUTCOME"] == 3
-    assert page["ARMED"] != page["STATE"]
+    box.until(lambda: not box.status().get("missing", ["?"]), "nothing but the proof missing", 60)
+    for count in (1, 2):
+        box.arm_press()
+        page = box.page("guard")
+        assert (page["ARM_PRESSES"], page["ARM_OUTCOME"]) == (count, NO_PROOF)
+        assert box.is_shut()
+    last = box.entries("arm_press")[-1]["data"]
+    assert (last["outcome"], last["press"]) == ("NO_PROOF", 2)
 
 
 def test_a_person_arms_it_and_green_only_pulses(armed: Machine) -> None:
@@ -129,7 +88,7 @@ def test_a_press_shuts_the_gate_and_is_stored(armed: Machine) -> None:
         f"\n  emulated, seen from the host: shut {shut_s * 1e3:.0f} ms, stored {stored_s * 1e3:.0f} ms, "
         f"page {shown_s:.1f} s, all {time.monotonic() - began:.1f} s"
     )
-    assert armed.page("guard")["REASON"] == EMERGENCY_REASON
+    assert armed.page("guard")["REASON"] == Reasons.KILL_BUTTON
     assert armed.sh("ls /var/lib/interlock/latch", check=False).out.split() == []
     armed.release_button()
     time.sleep(1)
@@ -177,7 +136,7 @@ def test_tamper_pauses_and_is_latched(armed: Machine) -> None:
     armed.until(lambda: armed.mode() == "PAUSED", "PAUSED", 10)
     armed.close_contact(TAMPER)
     time.sleep(1)
-    assert (armed.mode(), armed.page("guard")["REASON"]) == ("PAUSED", 4)
+    assert (armed.mode(), armed.page("guard")["REASON"]) == ("PAUSED", Reasons.TAMPER)
 
 
 def test_kill_9_of_the_core(armed: Machine) -> None:
