@@ -324,7 +324,15 @@ class Core:
         self.venue = InProcessPaper(self.engine, make_recheck(self.latch, self.clock))
         self.ids = IdLedger()
         self.gate = Gate(
-            self.limits, self.portfolio, self.latch, self.holds, self.safety, self.ids, self.clock, "test"
+            self.limits,
+            self.portfolio,
+            self.latch,
+            self.holds,
+            self.safety,
+            self.ids,
+            self.clock,
+            "test",
+            self.safety.recovery,
         )
         self.owed: list[tuple[int, Approved, Order | None]] = []
         self.orders = Orders()

@@ -12,7 +12,7 @@ from typing import Protocol
 from appliance.domain.ids import OrderId, derive_order_id
 from appliance.domain.intent import Action, Intent, OrderType, Side
 from appliance.domain.mode import Mode
-from appliance.domain.money import Price
+from appliance.domain.money import PPM_ONE, Price
 from appliance.domain.reasons import Reason
 from appliance.domain.verdict import Approved, Denied, Flag, OrderClass, Verdict
 from appliance.ports import AccountView, Clock, InstrumentView
@@ -23,6 +23,7 @@ from appliance.risk.limits import InstrumentLimits, Limits
 from appliance.risk.matrix import MATRIX, Cell
 from appliance.safety.holds import Holds
 from appliance.safety.latch import CoreLatch
+from appliance.safety.recovery_plan import RecoveryPlan
 
 APPROVAL_NS = 250_000_000
 
@@ -51,6 +52,7 @@ class Gate:
     """One gate per core. Collaborators are read on every check; nothing is cached between two orders.
 
     account_name: the venue account order ids belong to.  seen: every order id ever recorded.
+    plan: how much of the limits new exposure gets; exits are never asked about it.
     """
 
     def __init__(
@@ -63,6 +65,7 @@ class Gate:
         seen: Container[OrderId],
         clock: Clock,
         account_name: str,
+        plan: RecoveryPlan,
     ) -> None:
         self._limits = limits
         self._account = account
@@ -72,6 +75,7 @@ class Gate:
         self._seen = seen
         self._clock = clock
         self._account_name = account_name
+        self._plan = plan
 
     def check(self, intent: Intent) -> Verdict:
         """Approved or Denied; never raises for anything a source can ask."""
@@ -160,6 +164,10 @@ class Gate:
             or entries.position_cap(intent, view, account, self._limits.account, dear)
             or entries.allocation(intent, view, account.source_exposure(intent.source), source, dear)
         )
+        share_ppm = self._plan.share_ppm
+        if share_ppm != PPM_ONE and refusal is None:
+            bounds = (self._limits.account, limits, source)
+            refusal = entries.recovery(intent, view, account, bounds, dear, share_ppm)
         if refusal is not None:
             return _denied(intent, _INCREASE, *refusal)
         stop, second = entries.stop(intent, instrument, limits, source, reference)

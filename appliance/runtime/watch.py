@@ -22,6 +22,7 @@ from appliance.safety.controller import SafetyController
 from appliance.safety.exits import ExitFlow
 from appliance.safety.holds import venue_scope
 from appliance.safety.latch import is_fresh
+from appliance.safety.peak_reset import PeakResets
 from appliance.safety.preconditions import Preconditions
 
 TICK_S = 0.020
@@ -64,6 +65,9 @@ class SafetyLoop:
         self._reduce_every_ns = reduce_every_ns
         self._store_ok = store_ok
         self._own_latch = own_latch
+        self._peaks = PeakResets(
+            safety, portfolio, desk, venue, clock, scribe, limits.drawdown_ppm, self.preconditions
+        )
         self.degraded: Callable[[], int] = lambda: 0  # how many parts are not ok, for the lights
         self._swept_for: tuple[int, Mode] | None = None
         self._flat_for: tuple[int, Mode] | None = None
@@ -131,6 +135,7 @@ class SafetyLoop:
         """What must never wait for anything: the page, the mode, the heartbeat."""
         self.rounds += 1
         self._safety.poll(self.preconditions())
+        self._peaks.follow()
         mode, epoch = self._safety.mode, self._safety.status.page.state
         if mode is Mode.NORMAL:
             self._swept_for = None
@@ -165,6 +170,7 @@ class SafetyLoop:
             self._reduced_ns = self._clock.mono_ns()
             await self._exits.leave_everything("reduce", self._reduce_ppm)
         if not self._stopping:
+            await self._peaks.work()
             await self._agree()
 
     def _note_flat(self) -> None:
