@@ -304,6 +304,7 @@ class Core:
         )
         self.safety.start(None)
         self.safety.mode = Mode.NORMAL
+        self.safety.recovery.armed()
         self.limits = Limits(
             account=account or account_limits(),
             instruments={SPX: limits or instrument_limits()} if with_limits else {},

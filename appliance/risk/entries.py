@@ -119,35 +119,25 @@ def allocation(
     return Reason.ALLOCATION, f"{_money(exposure)} + {_money(value)} > {_money(source.allocation)}"
 
 
-def recovery(
+def first(
     intent: Intent,
     view: InstrumentView,
     account: AccountView,
-    limits: tuple[AccountLimits, InstrumentLimits, SourceLimits],
+    bounds: AccountLimits,
+    limits: InstrumentLimits,
+    source: SourceLimits,
+    reference: int,
     dear: int,
-    share_ppm: int,
 ) -> Refusal:
-    """The recovery plan's share of what `size`, `position_cap` and `allocation` allow (RSK-11).
-
-    Asked only of an order that passed all three, so that this reason means the plan and nothing else.
-    """
-    of_account, of_instrument, of_source = limits
-    qty, buying, instrument = intent.qty, intent.side is _BUY, view.instrument
-    value = qty * dear * instrument.amount_factor
-    held = view.position + view.working_buy if buying else view.working_sell - view.position
-    worst = (held + qty) * dear * instrument.amount_factor
-    exposure = account.source_exposure(intent.source) + value
-    if qty * PPM_ONE > of_instrument.max_order_qty * share_ppm:
-        what = f"{_qty(instrument, qty)} of {_qty(instrument, of_instrument.max_order_qty)} an order"
-    elif value * PPM_ONE > of_instrument.max_order_value * share_ppm:
-        what = f"{_money(value)} of {_money(of_instrument.max_order_value)} an order"
-    elif worst * PPM_ONE * PPM_ONE > of_account.position_cap_ppm * account.equity * share_ppm:
-        what = f"{_money(worst)} of the position cap, {format_share(of_account.position_cap_ppm)}"
-    elif exposure * PPM_ONE > of_source.allocation * share_ppm:
-        what = f"{_money(exposure)} of an allocation of {_money(of_source.allocation)}"
-    else:
-        return None
-    return Reason.RECOVERY_LIMIT, f"{what}: more than {format_share(share_ppm)} of it"
+    """The first of these controls that refuses, in the order in which reasons are reported."""
+    instrument = view.instrument
+    return (
+        shape(intent, instrument)
+        or size(intent, instrument, limits, dear)
+        or collar(intent, instrument, limits, reference)
+        or position_cap(intent, view, account, bounds, dear)
+        or allocation(intent, view, account.source_exposure(intent.source), source, dear)
+    )
 
 
 def _price(instrument: Instrument, price: int) -> str:

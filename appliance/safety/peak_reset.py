@@ -29,6 +29,8 @@ from appliance.safety.preconditions import Preconditions
 
 WITHIN_NS = 5_000_000_000
 """The venue has confirmed by then, or the command is refused: nothing signed now happens much later."""
+CONFIRMED_SOON = frozenset({"trip_stored", "reconciled", "cancels_confirmed"})
+"""Conditions that come true by themselves, within seconds of the step to PAUSED: a command waits for them."""
 
 OUTCOME = "PEAK_RESET"
 NEEDED = (
@@ -114,6 +116,7 @@ class PeakResets:
         self._seen = (status.generation, status.arm_presses)
         self._epoch = status.page.state
         self._request: Request | None = None
+        self._waits_for: tuple[str, ...] = ()
 
     def follow(self) -> None:
         """After every poll of the controller; never waits. Takes a command off the page, and gives it up
@@ -124,9 +127,9 @@ class PeakResets:
         if request is None:
             return
         if status.page.state != request.epoch:
-            self._refuse(request, ("a trip came after it",))
+            self._refuse(request, ("no trip after it",))
         elif now_ns - request.mono_ns > WITHIN_NS:
-            self._refuse(request, ("the venue did not confirm in time",))
+            self._refuse(request, ("confirmation in time", *self._waits_for))
 
     async def work(self) -> None:
         """Decides a waiting command. Raises TransportError and PeerError as the venue does."""
@@ -137,7 +140,9 @@ class PeakResets:
         await self._desk.collect()
         if self._request is not request or account.seq != self._desk.last_seq:
             return  # given up meanwhile, or something happened at the venue: the next round will tell
-        lacking = self._lacking(account)
+        lacking = self._waits_for = self._lacking(account)
+        if lacking and CONFIRMED_SOON.issuperset(lacking):
+            return
         if lacking:
             self._refuse(request, lacking)
             return
@@ -158,6 +163,7 @@ class PeakResets:
         if status.arm_outcome == OUTCOME and status.arm_presses and self._seen != before:
             # Bound to the epoch of the look before: a trip found together with it came after it.
             self._request = Request(status.arm_operator, status.arm_presses, epoch, now_ns)
+            self._waits_for = ("the venue's answer",)
 
     def _lacking(self, account: VenueAccount) -> tuple[str, ...]:
         """Names of what keeps the peak from being reset; empty if nothing does."""
