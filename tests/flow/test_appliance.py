@@ -161,10 +161,32 @@ def _synthetic_gap() -> str:
 
 @pytest.mark.safety("S1.26", "HW-21", "HW-23")
 def test_a_synthetic_gap_trips_the_account(tmp_path: Path) -> None:
-    """Account drawdown above 15 %: the box trips to EMERGENCY, and page and log say why.
+    """Account drawdown above 15 %: the box trips to EMERGENCY, and page and log say why."""
+    box = gap_box(tmp_path)
+    with running(box.up(), tmp_path / "up.log") as child:
+        until(lambda: box.mode() == "NORMAL", "NORMAL", 60)
+        until(lambda: box.mode() == "EMERGENCY", f"the account's trip\n{child.output()}", 60)
+        status = box.status()
+        assert status is not None
+        assert status.trip is not None
+        assert status.trip.reason == "DRAWDOWN"
+        assert "reset its peak" in status.trip.recovery
+        until(lambda: Glance(box.runtime).guard_words()["REASON"] == 2, "adopted by the guard", 5)
+        until(lambda: not box.held(), "flat", 10)
+        assert "losses_in_limits" not in status.missing, (
+            "leaving EMERGENCY does not need it, leaving PAUSED does"
+        )
+    (trip, *_) = [entry for entry in box.entries("trip") if entry["from"] == "core"]
+    assert trip["reason"] == "DRAWDOWN"
+    assert "below its peak" in trip["detail"]
+    box.verified()
 
-    With the shipped limits no real day does that: six allocations are 5.7 % of the account. So the limits are
-    opened and the gap is synthetic.
+
+def gap_box(tmp_path: Path) -> Box:
+    """An appliance whose one instrument has a synthetic gap.
+
+    With the shipped limits no real day passes 15 % of the account: six allocations are 5.7 % of it. So the
+    limits are opened and the gap is synthetic.
     """
     changes = {
         'speed = "60 d/s"': 'speed = "10 d/s"',
@@ -185,23 +207,7 @@ def test_a_synthetic_gap_trips_the_account(tmp_path: Path) -> None:
     first = text.index("[strategies.trend-spx]")
     text = text[:first] + text[first : text.index("[strategies.trend-ndx]")] + text[text.index("[audit]") :]
     box.config.write_text(text.replace('allocation = "9500 USD"', 'allocation = "900000 USD"'))
-    with running(box.up(), tmp_path / "up.log") as child:
-        until(lambda: box.mode() == "NORMAL", "NORMAL", 60)
-        until(lambda: box.mode() == "EMERGENCY", f"the account's trip\n{child.output()}", 60)
-        status = box.status()
-        assert status is not None
-        assert status.trip is not None
-        assert status.trip.reason == "DRAWDOWN"
-        assert "reset its peak" in status.trip.recovery
-        until(lambda: Glance(box.runtime).guard_words()["REASON"] == 2, "adopted by the guard", 5)
-        until(lambda: not box.held(), "flat", 10)
-        assert "losses_in_limits" not in status.missing, (
-            "leaving EMERGENCY does not need it, leaving PAUSED does"
-        )
-    (trip, *_) = [entry for entry in box.entries("trip") if entry["from"] == "core"]
-    assert trip["reason"] == "DRAWDOWN"
-    assert "below its peak" in trip["detail"]
-    box.verified()
+    return box
 
 
 def _books_equal_the_venues(box: Box) -> None:
