@@ -6,6 +6,7 @@ own. Slow by nature (an arm press takes 4 s): what can be tested below this leve
 
 from __future__ import annotations
 
+import datetime as dt
 import os
 import signal
 from collections.abc import Iterator
@@ -150,12 +151,13 @@ def test_the_log_shows_a_flipped_byte_by_its_place(box: Box, up: Child) -> None:
     box.verified()
 
 
-def _synthetic_gap() -> str:
+def _synthetic_gap(days: int) -> str:
     """SYNTHETIC prices, made for this test: a calm rise, then a gap of -40 % that nobody ever printed."""
     rows = ["date,open,high,low,close"]
-    for day in range(1, 29):
-        price = 1_000 + max(0, day - 10) * 5 if day < 25 else 640 - day
-        rows.append(f"2020-01-{day:02d},{price}.00,{price + 3}.00,{price - 3}.00,{price}.00")
+    for day in range(1, days + 1):
+        price = 1_000 + max(0, day - 10) * 5 if day < 25 else 640 - min(day, 28)
+        date = dt.date(2019, 12, 31) + dt.timedelta(days=day)
+        rows.append(f"{date},{price}.00,{price + 3}.00,{price - 3}.00,{price}.00")
     return "\n".join(rows) + "\n"
 
 
@@ -182,8 +184,8 @@ def test_a_synthetic_gap_trips_the_account(tmp_path: Path) -> None:
     box.verified()
 
 
-def gap_box(tmp_path: Path) -> Box:
-    """An appliance whose one instrument has a synthetic gap.
+def gap_box(tmp_path: Path, days: int = 28) -> Box:
+    """An appliance whose one instrument has a synthetic gap, and prices that stand still behind it.
 
     With the shipped limits no real day passes 15 % of the account: six allocations are 5.7 % of it. So the
     limits are opened and the gap is synthetic.
@@ -199,7 +201,7 @@ def gap_box(tmp_path: Path) -> Box:
         'params = { fast = 20, slow = 50, stop = "8 %" }': 'params = { fast = 2, slow = 5, stop = "8 %" }',
     }
     box = Box(tmp_path, changes)
-    (tmp_path / "synthetic-gap.csv").write_text(_synthetic_gap())
+    (tmp_path / "synthetic-gap.csv").write_text(_synthetic_gap(days))
     text = box.config.read_text()
     source = '[[feed.source]]\ninstrument = "SPX"\nformat = "ohlcv"\ninterval = "1 d"\n'
     source += f'file = "{tmp_path / "synthetic-gap.csv"}"\n\n'

@@ -365,7 +365,7 @@ def _signed(box: Box, verb: str, key: Path, expected: int = 0) -> str:
 def test_the_operators_way_back_on_a_whole_appliance(tmp_path: Path) -> None:
     """Real processes, a synthetic gap: without a key it says how to get one; refused while it must be; done;
     a core that is killed afterwards knows peak and plan, is armed and does not trip again."""
-    box, key = gap_box(tmp_path), tmp_path / "operator.key"
+    box, key = gap_box(tmp_path, days=600), tmp_path / "operator.key"
     text = box.config.read_text()
     box.config.write_text(text.replace('step_every = "20 d"', 'step_every = "365 d"'))
     absent = box.interlock("operator reset-peak")
@@ -376,7 +376,8 @@ def test_the_operators_way_back_on_a_whole_appliance(tmp_path: Path) -> None:
     guard = box.state / "guard.toml"
     guard.write_text(guard.read_text().replace('key = ""', line))
     with running(box.up(), tmp_path / "up.log") as child:
-        until(lambda: box.mode() == "EMERGENCY", f"the account's trip\n{child.output()}", 90)
+        until(lambda: box.mode() == "NORMAL", "NORMAL", 60)
+        until(lambda: box.mode() == "EMERGENCY", f"the account's trip\n{child.output()}", 60)
         until(lambda: not box.held(), "flat", 10)
         assert "what is missing: mode PAUSED" in _signed(box, "reset-peak", key, expected=1)
         assert box.interlock("board press").returncode == 0
