@@ -93,6 +93,8 @@ class Pipeline:
         s.memory.remember(observation)
         s.recent.note(observation)
         self._check_losses(observation)
+        in_normal = s.safety.mode is Mode.NORMAL
+        s.safety.recovery.pass_time(counts=in_normal and not s.safety.holds.on_box())
         for strategy in self._by_instrument.get(observation.instrument, ()):
             signal = strategy.on_observation(observation)
             if signal is not None:
@@ -121,14 +123,16 @@ class Pipeline:
         await s.desk.collect()
 
     def _entry(self, signal: Signal) -> Intent:
-        """What the strategy wants and its allocation still allows; 0 is denied by the gate, and counted."""
+        """What the strategy wants and its allocation, or a recovery plan's share of it, still allows; 0 is
+        denied by the gate, and counted."""
         s, portfolio = self._s, self._s.portfolio
         holding = portfolio.holdings[signal.instrument]
         source = s.limits.sources.get(signal.strategy)
         free = 0
         if source is not None:
-            wanted = share_floor(source.allocation, s.deploy_ppm.get(signal.strategy, 0))
-            free = min(wanted, source.allocation - portfolio.source_exposure(signal.strategy))
+            allocation = share_floor(source.allocation, s.safety.recovery.share_ppm)
+            wanted = share_floor(allocation, s.deploy_ppm.get(signal.strategy, 0))
+            free = min(wanted, allocation - portfolio.source_exposure(signal.strategy))
         price = max(holding.ask, signal.reference_price)
         return Intent(
             id=IntentId(f"{self._run}/{signal.instrument}/{signal.event_ns}"),

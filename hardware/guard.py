@@ -17,7 +17,7 @@ from hardware.glitch_filter import GlitchFilter
 from hardware.kill_switch import KillSwitch, SwitchState
 from hardware.latch import ArmedRecord
 from hardware.lights import LIGHTS, Pattern, Stands
-from hardware.operator_command import Moment, OperatorInbox
+from hardware.operator_command import RESET_PEAK, Moment, OperatorInbox
 from hardware.pages import (
     CORE_LAYOUT,
     WORD_MASK,
@@ -220,13 +220,15 @@ class Guard:
         command = self.inbox.take()
         if command is None:
             return
-        refusal = command.refusal(self.moment(), now_ns)
+        busy = Refusal.BUSY if self._arming else Refusal.NONE
+        refusal = command.refusal(self.moment(), now_ns) or busy
+        press = ArmPress(ArmSource.OPERATOR, command.operator, command.nonce)
         if refusal is not Refusal.NONE:
             self.inbox.settle(command.nonce, refusal.name)
-        elif self._arming:
-            self.inbox.settle(command.nonce, Refusal.BUSY.name)
+        elif command.purpose == RESET_PEAK:  # counted, never an arming: no proof, no permit, no record
+            self._press_done(press, ArmOutcome.PEAK_RESET, now_ns)
         else:
-            self._arm_press(ArmPress(ArmSource.OPERATOR, command.operator, command.nonce), now_ns)
+            self._arm_press(press, now_ns)
 
     def _arm_press(self, press: ArmPress, now_ns: int) -> None:
         """One arm press, whoever made it: at most one step, never without the proof test (SAFETY 6)."""

@@ -1,8 +1,13 @@
-"""The signed operator command: one arm press without a key switch (SAFETY 6). No IO; the socket is elsewhere.
+"""The signed operator command (SAFETY 6): one arm press without a key switch, or the account's peak reset.
+No IO; the socket is elsewhere.
 
 The guard issues a challenge, one line of text; the operator's key signs exactly that line:
 
     interlock-operator/1 purpose=arm-step card=… boot=… generation=… epoch=… nonce=…
+    interlock-operator/1 purpose=reset-peak card=… …
+
+The guard verifies both, because it owns the key and the nonces. A reset arms nothing and proves no button:
+the guard counts it on its page under an outcome of its own, and the core, which owns the peak, decides.
 
 | what                        | why a command about anything else is refused               |
 |-----------------------------|------------------------------------------------------------|
@@ -31,7 +36,8 @@ from hardware.pages import Refusal
 VALID_NS = 60_000_000_000
 APART_NS = 5_000_000_000
 TAKEN_WITHIN_NS = 2_000_000_000  # a command the loop has not taken by then is void
-PURPOSE = "arm-step"
+ARM_STEP, RESET_PEAK = "arm-step", "reset-peak"
+PURPOSES = frozenset({ARM_STEP, RESET_PEAK})
 _NUMBER = "(0|[1-9][0-9]{0,19})"
 _LINE = re.compile(
     rf"interlock-operator/1 purpose=([!-~]{{1,32}}) card=([!-~]{{1,128}}) boot=([0-9a-f]{{32}})"
@@ -40,7 +46,7 @@ _LINE = re.compile(
 _SIGNATURE = re.compile("[0-9a-f]{128}")
 """Both have one spelling of each value: a line whose fields are those of the challenge is the challenge."""
 
-AGAIN = "interlock operator arm"
+AGAIN = "ask for a new challenge: interlock operator arm (or reset-peak)"
 SENTENCES: dict[Refusal, tuple[str, str]] = {
     Refusal.MALFORMED: ("not the challenge as it was issued, with a signature of 128 hex digits", AGAIN),
     Refusal.OTHER_PURPOSE: ("it was signed for another purpose", AGAIN),
@@ -52,7 +58,7 @@ SENTENCES: dict[Refusal, tuple[str, str]] = {
     Refusal.EXPIRED: ("its challenge is older than 60 s", AGAIN),
     Refusal.PRESSED: ("the kill button was pressed after the challenge", AGAIN),
     Refusal.OTHER_EPOCH: ("another trip came after the challenge", AGAIN),
-    Refusal.TOO_SOON: ("the last attempt was less than 5 s ago", f"wait 5 s, then {AGAIN}"),
+    Refusal.TOO_SOON: ("the last attempt was less than 5 s ago", "wait 5 s, then ask for a new challenge"),
     Refusal.BAD_SIGNATURE: (
         "the signature is not that of the key in guard.toml",
         "see that [operator] key in guard.toml belongs to your key file",
@@ -70,12 +76,16 @@ class Moment(NamedTuple):
 
 
 class ArmCommand(NamedTuple):
-    """A verified command on its way to the loop. until_ns: CLOCK_MONOTONIC; void afterwards."""
+    """A verified command on its way to the loop. until_ns: CLOCK_MONOTONIC; void afterwards.
+
+    purpose: of PURPOSES, as it was signed.
+    """
 
     moment: Moment
     until_ns: int
     operator: int
     nonce: str
+    purpose: str = ARM_STEP
 
     def refusal(self, now: Moment, now_ns: int) -> Refusal:
         """Whether it still holds when the loop takes it."""
@@ -125,6 +135,7 @@ class Box:
 
 @dataclass(frozen=True)
 class _Challenge:
+    purpose: str
     nonce: str
     moment: Moment
     issued_ns: int
@@ -153,14 +164,14 @@ class OperatorDesk:
         self._used: deque[str] = deque(maxlen=64)
         self._looked_ns: int | None = None  # when a signature was last checked
 
-    def challenge(self, now_ns: int) -> str:
-        """A fresh line to sign, bound to this moment; any earlier one is void."""
+    def challenge(self, now_ns: int, purpose: str = ARM_STEP) -> str:
+        """A fresh line to sign, bound to this moment and to one of PURPOSES; any earlier one is void."""
         moment, nonce, box = self._moment(), self._random(32).hex(), self._box
         line = (
-            f"interlock-operator/1 purpose={PURPOSE} card={box.card} boot={box.boot}"
+            f"interlock-operator/1 purpose={purpose} card={box.card} boot={box.boot}"
             f" generation={box.generation} epoch={moment.epoch} nonce={nonce}"
         )
-        self._standing = _Challenge(nonce, moment, now_ns)
+        self._standing = _Challenge(purpose, nonce, moment, now_ns)
         return line
 
     def judge(self, line: str, signature: str, now_ns: int) -> ArmCommand | Refusal:
@@ -175,14 +186,14 @@ class OperatorDesk:
         if not ed25519.verifies(self._public, line.encode("ascii"), bytes.fromhex(signature)):
             return Refusal.BAD_SIGNATURE
         until_ns = min(standing.issued_ns + VALID_NS, now_ns + TAKEN_WITHIN_NS)
-        return ArmCommand(standing.moment, until_ns, self._operator, standing.nonce)
+        return ArmCommand(standing.moment, until_ns, self._operator, standing.nonce, standing.purpose)
 
     def _cheap(self, line: str, signature: str, now_ns: int) -> Refusal:
         found = _LINE.fullmatch(line)
         if found is None or not _SIGNATURE.fullmatch(signature):
             return Refusal.MALFORMED
         purpose, card, boot, generation, epoch, nonce = found.groups()
-        if purpose != PURPOSE:
+        if purpose not in PURPOSES:
             return Refusal.OTHER_PURPOSE
         if card != self._box.card:
             return Refusal.OTHER_BOX
@@ -192,12 +203,14 @@ class OperatorDesk:
             return Refusal.OTHER_GENERATION
         if nonce in self._used:
             return Refusal.REPLAYED
-        return self._about_challenge(nonce, int(epoch), now_ns)
+        return self._about_challenge(purpose, nonce, int(epoch), now_ns)
 
-    def _about_challenge(self, nonce: str, epoch: int, now_ns: int) -> Refusal:
+    def _about_challenge(self, purpose: str, nonce: str, epoch: int, now_ns: int) -> Refusal:
         standing = self._standing
         if standing is None or nonce != standing.nonce:
             return Refusal.UNKNOWN_CHALLENGE
+        if purpose != standing.purpose:  # signed by the right key, and still not what this box asked
+            return Refusal.OTHER_PURPOSE
         if now_ns - standing.issued_ns > VALID_NS:
             return Refusal.EXPIRED
         now = self._moment()

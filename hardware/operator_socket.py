@@ -1,6 +1,7 @@
 """The console socket for signed operator commands: `operator.sock` in the run-time directory, mode 0600.
 
-    challenge                        → `challenge LINE`, good for 60 s
+    challenge                        → `challenge LINE`, good for 60 s, to arm one step
+    challenge reset-peak             → the same, to reset the account's peak
     command LINE\\nSIGNATURE           → `done OUTCOME`, `refused REASON\\tWHY\\tDO`, or `unknown`
 
 One packet each way, one connection a time, 50 connections a second, and each has a second to speak. Only root
@@ -19,7 +20,14 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from hardware.operator_command import SENTENCES, TAKEN_WITHIN_NS, OperatorDesk, OperatorInbox
+from hardware.operator_command import (
+    ARM_STEP,
+    RESET_PEAK,
+    SENTENCES,
+    TAKEN_WITHIN_NS,
+    OperatorDesk,
+    OperatorInbox,
+)
 from hardware.pages import GuardWord, Refusal
 
 SOCKET = "operator.sock"
@@ -29,6 +37,7 @@ PAUSE_S = 0.020
 _LOOK_S = 0.010
 _STORED_WITHIN_S = 5.0
 _CREDENTIALS = struct.Struct("3i")
+_CHALLENGES = {b"challenge": ARM_STEP, f"challenge {RESET_PEAK}".encode(): RESET_PEAK}
 
 
 class OperatorSocket(threading.Thread):
@@ -96,8 +105,8 @@ class OperatorSocket(threading.Thread):
             return
 
     def _answer(self, request: bytes, *, whole: bool) -> str:
-        if request == b"challenge":
-            return f"challenge {self._desk.challenge(time.monotonic_ns())}"
+        if (purpose := _CHALLENGES.get(request)) is not None:
+            return f"challenge {self._desk.challenge(time.monotonic_ns(), purpose)}"
         text = request.decode("ascii", "replace") if whole else ""
         verb, _, rest = text.partition(" ")
         line, _, signature = rest.partition("\n")

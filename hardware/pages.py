@@ -42,7 +42,7 @@ class GuardWord(IntEnum):
     LEVELS = 11  # bit set: see Level
     STORED = 12  # epoch whose trip is durable
     LIQUIDATE = 13  # epoch in which the button line read open for 20 ms
-    ARM_PRESSES = 14  # completed arm presses since the guard started
+    ARM_PRESSES = 14  # completed arm presses and other signed acts since the guard started
     PROVEN = 15  # epoch in which the button was seen to open and close
     BOARD = 16  # BoardKind
     FLAGS = 17  # bit set: see GuardFlag
@@ -142,6 +142,7 @@ class ArmOutcome(IntEnum):
     ARMED = 2
     NO_PROOF = 3  # the button was not seen to open and close since the last start or trip
     NOT_STORED = 4  # the armed record could not be made durable
+    PEAK_RESET = 5  # no arm press: a signed command to reset the account's peak, which the core decides
 
 
 class ArmSource(IntEnum):

@@ -309,6 +309,7 @@ class Core:
         )
         self.safety.start(None)
         self.safety.mode = Mode.NORMAL
+        self.safety.recovery.armed()
         self.limits = Limits(
             account=account or account_limits(),
             instruments={SPX: limits or instrument_limits()} if with_limits else {},
@@ -329,7 +330,15 @@ class Core:
         self.venue = InProcessPaper(self.engine, make_recheck(self.latch, self.clock))
         self.ids = IdLedger()
         self.gate = Gate(
-            self.limits, self.portfolio, self.latch, self.holds, self.safety, self.ids, self.clock, "test"
+            self.limits,
+            self.portfolio,
+            self.latch,
+            self.holds,
+            self.safety,
+            self.ids,
+            self.clock,
+            "test",
+            self.safety.recovery,
         )
         self.owed: list[tuple[int, Approved, Order | None]] = []
         self.orders = Orders()

@@ -55,6 +55,8 @@ KINDS: dict[str, str] = {
     "arm_press": "somebody worked the arm key, or sent a signed operator command",
     "arm_refused": "the guard refused signed operator commands, how many and why",
     "arm": "one deliberate step back towards NORMAL",
+    "recovery": "a recovery plan is due, began, stepped, began its share again or ended",
+    "loosening": "a signed act that loosens, such as a reset of the account's peak: done, or refused why",
     "hold": "new exposure began to wait",
     "hold_end": "that wait ended with its cause",
     "strategy_stop": "a strategy's own limit stopped it",

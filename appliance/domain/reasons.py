@@ -41,6 +41,7 @@ class Reason(StrEnum):
     DAILY_LOSS = "DAILY_LOSS"
     DRAWDOWN = "DRAWDOWN"
     STRATEGY_STOPPED = "STRATEGY_STOPPED"
+    RECOVERY_LIMIT = "RECOVERY_LIMIT"
     LATCH_MOVED = "LATCH_MOVED"
     APPROVAL_EXPIRED = "APPROVAL_EXPIRED"
 
@@ -79,6 +80,7 @@ MEANING: dict[Reason, str] = {
     Reason.DAILY_LOSS: "the daily loss limit is reached",
     Reason.DRAWDOWN: "the account's drawdown limit is reached",
     Reason.STRATEGY_STOPPED: "this strategy was stopped by its own drawdown limit",
+    Reason.RECOVERY_LIMIT: "within its limits, but above the share of them the recovery plan grants for now",
     Reason.LATCH_MOVED: "the latch moved between the gate and the wire",
     Reason.APPROVAL_EXPIRED: "the approval was older than 250 ms at the wire",
 }

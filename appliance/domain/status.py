@@ -67,6 +67,19 @@ class LimitLine(Struct, frozen=True):
     value: str
 
 
+class RecoveryLine(Struct, frozen=True):
+    """The recovery plan that runs. share, next: of every limit on new exposure, such as `25 %`.
+
+    every_ns, passed_ns: how long this share lasts and what of it has passed, in the market's time.
+    """
+
+    plan: str
+    share: str
+    next: str
+    every_ns: str
+    passed_ns: str
+
+
 class StrategyLine(Struct, frozen=True):
     """state: `running` or `stopped`; why and when it was stopped."""
 
@@ -122,6 +135,7 @@ class Status(Struct, frozen=True, kw_only=True):
     """One consistent picture. sealed: False until configuration sealing exists.
 
     missing: what keeps an arm press from taking a step, by name; empty if nothing does.
+    recovery: None while new exposure gets all of its limits.  recovery_due: the next arming begins a plan.
     alerts, alert_counts, alert_hook: as the alerter's board says; counts since the alerter's start.
     """
 
@@ -152,3 +166,5 @@ class Status(Struct, frozen=True, kw_only=True):
     alerts: tuple[AlertLine, ...] = ()
     alert_counts: dict[str, int] = {}
     alert_hook: dict[str, int] = {}
+    recovery: RecoveryLine | None = None
+    recovery_due: bool = False

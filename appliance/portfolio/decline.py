@@ -46,6 +46,17 @@ class Decline:
         self.loss_ppm = fall_ppm(self.day_start, value)
 
 
+    def restart(self, peak: int) -> None:
+        """Value and peak are `peak` from now on; the day's start stays."""
+        self.value = self.peak = peak
+        self.weigh(peak)
+
+    def weigh(self, value: int) -> None:
+        """Where `value` lies below peak and day start, without taking it: neither of them moves."""
+        self.drawdown_ppm = fall_ppm(self.peak, value)
+        self.loss_ppm = fall_ppm(self.day_start, value)
+
+
 class Confirmed:
     """Turns "above the limit now" into "above it for good": a loss needs two observations ≥ 1 s apart.
 

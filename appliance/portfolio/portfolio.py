@@ -48,6 +48,8 @@ class Portfolio:
         self.equity_ns = 0  # market time of the last confirmed value
         self.decline = Decline(capital)
         self.confirmed_drawdown, self.confirmed_loss = Confirmed(), Confirmed()
+        self.marks = 0  # prices taken; a reset of the peak is found again by this number
+        self._resets: dict[int, int] = {}  # marks → peak, of resets a restart has not come to yet
         self._positions_value = 0
         self._values = dict.fromkeys(self.holdings, 0)
         self._working: dict[OrderId, tuple[int, int]] = {}  # leaves and entry cost last counted
@@ -66,6 +68,29 @@ class Portfolio:
     def drawdown_ppm(self) -> int:
         """Below the peak."""
         return self.decline.drawdown_ppm
+
+    @property
+    def peak(self) -> int:
+        """Highest equity, or what it was reset to."""
+        return self.decline.peak
+
+    def reset_peak(self, peak: int) -> None:
+        """The account's peak becomes this, or the equity if it has risen above it meanwhile (SAFETY 6)."""
+        self.decline.restart(max(peak, self.equity))
+
+    def restore_peaks(self, resets: Iterable[tuple[int, int]]) -> None:
+        """(marks, peak) of every reset in the log, in its order, before the warm-up."""
+        self._resets = dict(resets)
+
+    def caught_up(self) -> None:
+        """Every fill of the log is booked, the last price is still to be taken again. A reset that came
+        after it counts now, and a flat account's equity is known without it: so that nobody arms on the
+        decline of a moment before the loss."""
+        for _, peak in sorted(self._resets.items()):
+            self.decline.restart(peak)
+        self._resets.clear()
+        if self.is_flat():
+            self.decline.weigh(self.equity)
 
     def view(self, instrument: InstrumentId) -> Holding | None:
         """None if the instrument is not configured."""
@@ -120,6 +145,9 @@ class Portfolio:
         for allocation in self.sources.values():
             if observation.instrument in allocation.lots:
                 allocation.decline.observe(allocation.equity(self.holdings), now_ns)
+        self.marks += 1
+        if self.marks in self._resets:
+            self.decline.restart(self._resets.pop(self.marks))
 
     def working(self, order: Order) -> None:
         """Counts an order's leaves after it was recorded or changed; ended orders count nothing."""

@@ -12,17 +12,18 @@ from typing import Protocol
 from appliance.domain.ids import OrderId, derive_order_id
 from appliance.domain.intent import Action, Intent, OrderType, Side
 from appliance.domain.mode import Mode
-from appliance.domain.money import Price
+from appliance.domain.money import PPM_ONE, Price, format_share
 from appliance.domain.reasons import Reason
 from appliance.domain.verdict import Approved, Denied, Flag, OrderClass, Verdict
 from appliance.ports import AccountView, Clock, InstrumentView
 from appliance.risk import entries
 from appliance.risk.classify import classify
 from appliance.risk.exits import shape_exit
-from appliance.risk.limits import InstrumentLimits, Limits
+from appliance.risk.limits import InstrumentLimits, Limits, share_of
 from appliance.risk.matrix import MATRIX, Cell
 from appliance.safety.holds import Holds
 from appliance.safety.latch import CoreLatch
+from appliance.safety.recovery_plan import PLANS, RecoveryPlan
 
 APPROVAL_NS = 250_000_000
 
@@ -48,9 +49,11 @@ class ModeSource(Protocol):
 
 
 class Gate:
-    """One gate per core. Collaborators are read on every check; nothing is cached between two orders.
+    """One gate per core. Collaborators are read on every check; nothing is cached between two orders but
+    what each share of a recovery plan leaves of the limits, which are frozen.
 
     account_name: the venue account order ids belong to.  seen: every order id ever recorded.
+    plan: how much of the limits new exposure gets; exits are never asked about it.
     """
 
     def __init__(
@@ -63,6 +66,7 @@ class Gate:
         seen: Container[OrderId],
         clock: Clock,
         account_name: str,
+        plan: RecoveryPlan,
     ) -> None:
         self._limits = limits
         self._account = account
@@ -72,6 +76,9 @@ class Gate:
         self._seen = seen
         self._clock = clock
         self._account_name = account_name
+        self._plan = plan
+        shares = {share for each in PLANS.values() for share in each}
+        self._under_plan = {share: share_of(limits, share) for share in shares}
 
     def check(self, intent: Intent) -> Verdict:
         """Approved or Denied; never raises for anything a source can ask."""
@@ -95,7 +102,7 @@ class Gate:
                 return _denied(intent, order_class, standing, self._why(standing, intent))
             how = cell if cell in (Cell.WIDEN, Cell.FALLBACK) else how
         if order_class is _INCREASE:
-            return self._increase(intent, view, limits, order_id, epoch, now_ns)
+            return self._increase(intent, view, order_id, epoch, now_ns)
         if order_class is _PROTECTIVE:
             return self._protective(intent, view, order_id, epoch, now_ns)
         return self._reduce(intent, view, limits, how, order_id, epoch, now_ns, market_ns)
@@ -139,28 +146,20 @@ class Gate:
             yield price
 
     def _increase(
-        self,
-        intent: Intent,
-        view: InstrumentView,
-        limits: InstrumentLimits | None,
-        order_id: OrderId,
-        epoch: int,
-        now_ns: int,
+        self, intent: Intent, view: InstrumentView, order_id: OrderId, epoch: int, now_ns: int
     ) -> Verdict:
-        source = self._limits.sources.get(intent.source)
+        share_ppm = self._plan.share_ppm
+        bounds = self._limits if share_ppm == PPM_ONE else self._under_plan[share_ppm]
+        limits, source = bounds.instruments.get(intent.instrument), bounds.sources.get(intent.source)
         if limits is None or source is None:  # the matrix has denied this; it keeps the types honest
             return _denied(intent, OrderClass.INCREASE, Reason.NO_LIMIT, intent.instrument)
-        account, instrument = self._account, view.instrument
+        instrument = view.instrument
         reference = view.ask if intent.side is _BUY else view.bid
         dear = entries.dearest(intent, reference)
-        refusal = (
-            entries.shape(intent, instrument)
-            or entries.size(intent, instrument, limits, dear)
-            or entries.collar(intent, instrument, limits, reference)
-            or entries.position_cap(intent, view, account, self._limits.account, dear)
-            or entries.allocation(intent, view, account.source_exposure(intent.source), source, dear)
-        )
+        refusal = entries.first(intent, view, self._account, bounds.account, limits, source, reference, dear)
         if refusal is not None:
+            if share_ppm != PPM_ONE:
+                refusal = self._whose(refusal, intent, view, reference, dear, share_ppm)
             return _denied(intent, _INCREASE, *refusal)
         stop, second = entries.stop(intent, instrument, limits, source, reference)
         if isinstance(stop, Reason):
@@ -185,6 +184,24 @@ class Gate:
             now_ns + APPROVAL_NS,
             _STOP_ATTACHED if second else _UNCHANGED,
         )
+
+    def _whose(
+        self,
+        refusal: tuple[Reason, str],
+        intent: Intent,
+        view: InstrumentView,
+        reference: int,
+        dear: int,
+        share_ppm: int,
+    ) -> tuple[Reason, str]:
+        """Under a recovery plan: its own reason where all of the limits would have let the order pass."""
+        bounds = self._limits
+        limits, source = bounds.instruments.get(intent.instrument), bounds.sources.get(intent.source)
+        if limits is None or source is None:
+            return refusal
+        whole = entries.first(intent, view, self._account, bounds.account, limits, source, reference, dear)
+        share = f"{refusal[0]} at {format_share(share_ppm)} of the limits"
+        return whole or (Reason.RECOVERY_LIMIT, f"{share}: {refusal[1]}")
 
     def _reduce(
         self,

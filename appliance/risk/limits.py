@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from appliance.domain.ids import InstrumentId, SourceId
-from appliance.domain.money import Amount, Ppm, Qty
+from appliance.domain.money import Amount, Ppm, Qty, share_floor
 
 
 class AccountLimits(Struct, frozen=True, kw_only=True):
@@ -57,3 +58,26 @@ class Limits(Struct, frozen=True, kw_only=True):
     account: AccountLimits
     instruments: dict[InstrumentId, InstrumentLimits]
     sources: dict[SourceId, SourceLimits]
+
+
+def share_of(limits: Limits, share_ppm: int) -> Limits:
+    """What a recovery plan leaves of every limit on how much: largest order, position cap, allocations.
+
+    Rounded down, so never above the share. Limits on how (collar, stop, age) and on losses stay as they are.
+    """
+    cap = share_floor(limits.account.position_cap_ppm, share_ppm)
+    return Limits(
+        account=replace(limits.account, position_cap_ppm=Ppm(cap)),
+        instruments={
+            symbol: replace(
+                each,
+                max_order_qty=Qty(share_floor(each.max_order_qty, share_ppm)),
+                max_order_value=Amount(share_floor(each.max_order_value, share_ppm)),
+            )
+            for symbol, each in limits.instruments.items()
+        },
+        sources={
+            source: replace(each, allocation=Amount(share_floor(each.allocation, share_ppm)))
+            for source, each in limits.sources.items()
+        },
+    )

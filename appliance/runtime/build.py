@@ -41,7 +41,7 @@ from appliance.runtime.owed import Repayment, exits_into
 from appliance.runtime.own_latch import OwnLatch
 from appliance.runtime.paths import Paths
 from appliance.runtime.patience import LoopPatience
-from appliance.runtime.restore import known_order_ids, remembered_mode
+from appliance.runtime.restore import earlier_recovery, known_order_ids, remembered_mode
 from appliance.runtime.scribe import CoreScribe
 from appliance.runtime.session import Session, begin_session
 from appliance.runtime.store_health import StoreHealth, ended_well
@@ -53,6 +53,7 @@ from appliance.safety.controller import SafetyController
 from appliance.safety.exits import ExitFlow
 from appliance.safety.holds import Holds
 from appliance.safety.latch import CoreLatch
+from appliance.safety.recovery_plan import RecoveryPlan
 from appliance.storage.keys import read_verifier
 from appliance.storage.log_client import LogClient, LogSettings
 from appliance.storage.log_reader import LogReader
@@ -124,20 +125,25 @@ async def build(
     latch = CoreLatch(link, clock)
     scribe = CoreScribe(log)
     safety = SafetyController(
-        link, latch, Holds(), WallClock(), scribe, tamper_is_emergency=config.safety.tamper == "emergency"
+        link,
+        latch,
+        Holds(),
+        WallClock(),
+        scribe,
+        tamper_is_emergency=config.safety.tamper == "emergency",
+        recovery=_recovery_plan(config, paths, scribe, clock),
     )
     clock_loop = ClockLoop(read_clock, clock_past, safety, scribe, enforced=counts_real_time(config))
     begin_start_holds(safety, WallClock())
     safety.start(remembered_mode(paths.log))
     venue = await _open_venue(stack, config, instruments, latch, session)
     write_note(paths.venue_note, _venue_note(config, session))
-    portfolio = Portfolio(
-        instruments.values(),
-        Amount(int(config.venue.start_cash)),
-        {source: limit.allocation for source, limit in limits.sources.items()},
-    )
+    portfolio = _make_portfolio(config, instruments, limits, session)
     ids = IdLedger(known_order_ids(paths.log))
-    gate = TimedGate(Gate(limits, portfolio, latch, safety.holds, safety, ids, clock, session.account), tally)
+    gate = TimedGate(
+        Gate(limits, portfolio, latch, safety.holds, safety, ids, clock, session.account, safety.recovery),
+        tally,
+    )
     desk = Desk(
         gate,
         _restore_orders(session),
@@ -224,6 +230,21 @@ def _venue_note(config: Config, session: Session) -> VenueNote | None:
     if config.venue.transport == "in-process":
         return None
     return VenueNote(config.venue.kind, config.venue.port, session.account)
+
+
+def _make_portfolio(
+    config: Config, instruments: dict[InstrumentId, Instrument], limits: Limits, session: Session
+) -> Portfolio:
+    allocations = {source: limit.allocation for source, limit in limits.sources.items()}
+    portfolio = Portfolio(instruments.values(), Amount(int(config.venue.start_cash)), allocations)
+    portfolio.restore_peaks(session.restored.resets)
+    return portfolio
+
+
+def _recovery_plan(config: Config, paths: Paths, scribe: CoreScribe, clock: ReplayClock) -> RecoveryPlan:
+    table = config.recovery
+    earlier = earlier_recovery(paths.log)
+    return RecoveryPlan(scribe, clock, plan=table.plan, every_ns=int(table.step_every), earlier=earlier)
 
 
 async def _open_log(stack: AsyncExitStack, config: Config, paths: Paths) -> tuple[LogClient, Session]:
@@ -378,5 +399,6 @@ def _caught_up(parts: Parts) -> None:
     for source, why, when_ns in parts.session.restored.stopped:
         if source in parts.portfolio.sources:
             parts.portfolio.stop_source(SourceId(source), why, when_ns)
+    parts.portfolio.caught_up()
     parts.desk.last_seq = max(parts.desk.last_seq, parts.session.restored.venue_seq)
     parts.watch.catch_up()

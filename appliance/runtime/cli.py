@@ -28,7 +28,7 @@ _VERBS: dict[str, tuple[str, str, str]] = {
     "verify": ("cmd_audit:run_verify", "check the whole audit log", "interlock verify"),
     "audit": ("", "read and check the audit log", "interlock audit tail -n 50"),
     "board": ("cmd_board:run_board", "move the contacts of the simulated board", "interlock board press"),
-    "operator": ("", "arm by a signed command, where there is no key switch", "interlock operator arm"),
+    "operator": ("", "signed commands: arm without a key switch, reset the peak", "interlock operator arm"),
     "config": ("cmd_config:run_config", "show the configuration in force", "interlock config --example"),
     "doctor": ("cmd_config:run_doctor", "look for what is missing on this machine", "interlock doctor"),
 }
@@ -52,6 +52,11 @@ _OPERATOR = {
         "cmd_operator:run_arm",
         "one arm press by signed command, on the box's console",
         "interlock operator arm",
+    ),
+    "reset-peak": (
+        "cmd_operator:run_reset_peak",
+        "after a drawdown trip: the account's peak becomes its present value (loosens; signed, in the log)",
+        "interlock operator reset-peak",
     ),
 }
 _NESTED = frozenset({"audit", "operator"})
@@ -191,6 +196,7 @@ def _add_operator(parser: argparse.ArgumentParser, common: argparse.ArgumentPars
             )
         if verb == "sign":
             made.add_argument("challenge", nargs="?", help="the box's challenge; default: one line of stdin")
+            made.add_argument("--reset-peak", action="store_true", help="sign a reset of the account's peak")
 
 
 def _nothing(_parser: argparse.ArgumentParser) -> None:

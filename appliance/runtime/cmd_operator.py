@@ -1,7 +1,9 @@
-"""`interlock operator keygen|sign|arm`: a signed command where there is no key switch (SAFETY 6).
+"""`interlock operator keygen|sign|arm|reset-peak`: signed commands on the box's console (SAFETY 6).
 
-One signed command counts as one turn of the arm key, with the same conditions. Made off the box: the key
-(`keygen`), and preferably the signature (`sign`). On the box's console: `arm`.
+`arm`: one signed command counts as one turn of the arm key, with the same conditions. `reset-peak`: the
+account's peak becomes its present value, after a drawdown trip; it loosens, arms nothing and is decided by
+the core, whose answer is read from the log. Made off the box: the key (`keygen`), and preferably the
+signature (`sign`).
 """
 
 from __future__ import annotations
@@ -11,15 +13,18 @@ import hashlib
 import re
 import secrets
 import sys
+import time
 from pathlib import Path
 
 from appliance.audit.notes import SigningKey
-from appliance.domain.errors import UsageError
-from appliance.runtime.operator_socket import ask_challenge, send_command
+from appliance.audit.records import Record, decode_entry
+from appliance.domain.errors import PeerMissingError, UsageError
+from appliance.runtime.operator_socket import ARM_STEP, RESET_PEAK, ask_challenge, send_command
 from appliance.runtime.paths import Paths
 from appliance.runtime.terminal import Terminal
 from appliance.storage.durable import create_file
 from appliance.storage.keys import read_signing_key
+from appliance.storage.log_reader import LogReader
 
 _CHALLENGE = re.compile(
     r"interlock-operator/1 purpose=([!-~]{1,32}) card=([!-~]{1,128}) boot=([0-9a-f]{32})"
@@ -32,7 +37,15 @@ _OUTCOMES = {
     "ARMED": (0, "armed: the gate is open"),
     "NO_PROOF": (1, "counted, without effect: press and release the kill button first (proof test)"),
     "NOT_STORED": (1, "counted, without effect: the armed record could not be stored"),
+    "PEAK_RESET": (0, "verified: the core decides, and the log will say what"),
 }
+_ABOUT = {
+    ARM_STEP: "one arm step",
+    RESET_PEAK: "A RESET OF THE ACCOUNT'S PEAK, which loosens its drawdown limit",
+}
+DECIDED_WITHIN_S = 8.0
+"""The core gives a command up after 5 s (`peak_reset.WITHIN_NS`); the rest is the log's."""
+_LOOK_S = 0.1
 
 
 def run_keygen(_paths: Paths, options: argparse.Namespace, terminal: Terminal) -> int:
@@ -47,21 +60,69 @@ def run_keygen(_paths: Paths, options: argparse.Namespace, terminal: Terminal) -
 
 
 def run_sign(_paths: Paths, options: argparse.Namespace, terminal: Terminal) -> int:
-    """Signs one challenge, given as argument or on stdin; the signature is the only line on stdout."""
+    """Signs one challenge, given as argument or on stdin; the signature is the only line on stdout.
+
+    What loosens is signed only by whoever asked for it in so many words: --reset-peak.
+    """
     line = options.challenge or sys.stdin.readline().rstrip("\r\n")
-    print(_signed(options.key, line, terminal))
+    print(_signed(options.key, line, RESET_PEAK if options.reset_peak else ARM_STEP, terminal))
     return 0
 
 
 def run_arm(paths: Paths, options: argparse.Namespace, terminal: Terminal) -> int:
     """One signed arm press. With --key all at once; without it, the signature is read from stdin."""
-    line = ask_challenge(paths.runtime)
+    return _deliver(paths, options, terminal, ARM_STEP)
+
+
+def run_reset_peak(paths: Paths, options: argparse.Namespace, terminal: Terminal) -> int:
+    """A signed reset of the account's peak; exit 0 once it is in the log, 1 if the core refused it."""
+    before = _newest_loosening(paths)
+    code = _deliver(paths, options, terminal, RESET_PEAK)
+    if code:
+        return code
+    deadline = time.monotonic() + DECIDED_WITHIN_S
+    while time.monotonic() < deadline:
+        answer = _newest_loosening(paths)
+        if answer is not None and (before is None or answer.i > before.i):
+            return _tell(answer, terminal)
+        time.sleep(_LOOK_S)
+    raise PeerMissingError(
+        "the core has not answered",
+        "the guard has verified the command, and no entry of the log tells what became of it",
+        "interlock status; interlock audit show loosening",
+    )
+
+
+def _newest_loosening(paths: Paths) -> Record | None:
+    reader = LogReader(paths.log)
+    try:
+        entry = reader.last_of_kind("loosening")
+    finally:
+        reader.close()
+    return None if entry is None else decode_entry(entry.body)
+
+
+def _tell(answer: Record, terminal: Terminal) -> int:
+    data = answer.data
+    if data.get("outcome") == "done":
+        terminal.say(f"the account's peak is reset from {data.get('before')} to {data.get('after')}")
+        terminal.say(f"it is entry {answer.i} of the log; nothing is armed by it: interlock status")
+        return 0
+    missing = data.get("missing")
+    lacking = ", ".join(map(str, missing)) if isinstance(missing, list) else "?"
+    terminal.say(f"the core refused it, see entry {answer.i} of the log; what is missing: {lacking}")
+    return 1
+
+
+def _deliver(paths: Paths, options: argparse.Namespace, terminal: Terminal, purpose: str) -> int:
+    line = ask_challenge(paths.runtime, purpose)
     if options.key is not None:
-        signature = _signed(options.key, line, terminal)
+        signature = _signed(options.key, line, purpose, terminal)
     else:
         print(line, flush=True)
-        terminal.say("sign this within 60 s where the key is (interlock operator sign --key FILE), then give")
-        terminal.say("the signature here:")
+        flag = " --reset-peak" if purpose == RESET_PEAK else ""
+        terminal.say(f"sign this within 60 s where the key is: interlock operator sign{flag} --key FILE")
+        terminal.say("then give the signature here:")
         signature = sys.stdin.readline().strip()
         if not _SIGNATURE.fullmatch(signature):
             raise UsageError("that is not a signature", "128 hexadecimal digits are wanted (stdin)")
@@ -71,17 +132,18 @@ def run_arm(paths: Paths, options: argparse.Namespace, terminal: Terminal) -> in
     return code
 
 
-def _signed(path: Path, line: str, terminal: Terminal) -> str:
-    """Signs nothing but a challenge, and says to the person what it is about."""
+def _signed(path: Path, line: str, purpose: str, terminal: Terminal) -> str:
+    """Signs nothing but a challenge for this purpose, and says to the person what it is about."""
     found = _CHALLENGE.fullmatch(line)
-    if found is None or found[1] != "arm-step":
-        raise UsageError(
-            "that is not a challenge to arm one step",
-            "a line beginning with interlock-operator/1 is wanted",
-            "interlock operator arm, on the box's console",
-        )
+    if found is None or found[1] != purpose:
+        why = f"a line beginning with interlock-operator/1 purpose={purpose} is wanted"
+        if found is not None and found[1] == RESET_PEAK:
+            why = "it is to reset the account's peak, which loosens: give --reset-peak if you want that"
+        verb = "arm" if purpose == ARM_STEP else RESET_PEAK
+        do = f"interlock operator {verb}, on the box's console"
+        raise UsageError(f"that is not a challenge for {_ABOUT[purpose]}", why, do)
     key = read_signing_key(path, _KEYGEN)
-    terminal.say(f"signing one arm step: card {found[2]}, trip epoch {found[5]}, boot {found[3]}")
+    terminal.say(f"signing {_ABOUT[purpose]}: card {found[2]}, trip epoch {found[5]}, boot {found[3]}")
     return key.sign(line).blob.hex()
 
 

@@ -11,6 +11,7 @@ from typing import Literal
 from msgspec import Struct
 
 from appliance.runtime.units import Duration, Money, Share
+from appliance.safety.recovery_plan import DEFAULT_EVERY_NS
 
 
 class BoxConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -149,6 +150,21 @@ class IntegrityConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
             raise ValueError(f"one bad record in {self.window} would trip: enlarge refused or window")
 
 
+class RecoveryConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """[recovery] plan: what new exposure gets after an emergency (safety.recovery_plan).
+
+    step_every: how long the standard plan keeps each share, in the market's time.
+    """
+
+    plan: Literal["standard", "aggressive"]
+    step_every: Duration
+
+    def __post_init__(self) -> None:
+        minute = 60_000_000_000
+        if not minute <= self.step_every <= 525_600 * minute:
+            raise ValueError("the value of step_every is outside of 1 min to 365 d")
+
+
 class AuditConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """[audit] origin: name of the log in checkpoints, a URL without its scheme."""
 
@@ -211,7 +227,7 @@ class LogConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The whole file."""
+    """The whole file. Only [recovery] may be absent: then the stricter plan holds, a day for each share."""
 
     box: BoxConfig
     feed: FeedConfig
@@ -228,3 +244,4 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     web: WebConfig
     alerts: AlertsConfig
     log: LogConfig
+    recovery: RecoveryConfig = RecoveryConfig(plan="standard", step_every=Duration(DEFAULT_EVERY_NS))

@@ -215,7 +215,7 @@ class _Core:
             await asyncio.sleep(every_s)
             progress, mode = self._parts.feed.progress(), self._parts.safety.mode.name
             data = {"market_ns": progress.market_ns, "done": progress.done, "mode": mode}
-            self._parts.scribe.note("heartbeat", data)
+            self._parts.scribe.note("heartbeat", data | self._parts.safety.recovery.beat())
 
     async def _told(self) -> None:
         while True:

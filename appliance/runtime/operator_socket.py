@@ -14,6 +14,7 @@ from appliance.domain.errors import InterlockError, PeerError, PeerMissingError
 from appliance.domain.exit_codes import ExitCode
 
 SOCKET = "operator.sock"
+ARM_STEP, RESET_PEAK = "arm-step", "reset-peak"
 TIMEOUT_S = 15.0
 _MAX_ANSWER = 4096
 _AGAIN_S = 0.05
@@ -25,16 +26,18 @@ class CommandRefusedError(InterlockError):
     exit_code = ExitCode.SAID_NO
 
 
-def ask_challenge(runtime: Path) -> str:
-    """One line to sign, good for 60 s and once. Raises PeerMissingError where no guard takes commands."""
-    verb, _, line = _exchange(runtime, "challenge").partition(" ")
+def ask_challenge(runtime: Path, purpose: str = ARM_STEP) -> str:
+    """One line to sign for this purpose, good for 60 s and once. Raises PeerMissingError where no guard takes
+    commands."""
+    request = "challenge" if purpose == ARM_STEP else f"challenge {purpose}"
+    verb, _, line = _exchange(runtime, request).partition(" ")
     if verb != "challenge":
         raise PeerError("the guard gave no challenge", verb)
     return line
 
 
 def send_command(runtime: Path, line: str, signature: str) -> str:
-    """Delivers a signed challenge; the name of the arm press's outcome. Raises CommandRefusedError."""
+    """Delivers a signed challenge; the name of its outcome. Raises CommandRefusedError."""
     answer = _exchange(runtime, f"command {line}\n{signature}")
     verb, _, rest = answer.partition(" ")
     if verb == "done":
@@ -58,7 +61,8 @@ def _exchange(runtime: Path, request: str) -> str:
         raise PeerMissingError(
             "the guard takes no operator commands",
             f"it does not run, or [operator] key in guard.toml is empty (no {path})",
-            "interlock status; interlock operator keygen --help",
+            "interlock status; without a key: interlock operator keygen --out FILE (off the box), put what it"
+            " prints into guard.toml in the state directory that interlock init made, restart the guard",
         ) from error
     except (PermissionError, ConnectionResetError, BrokenPipeError) as error:
         raise _wrong_user(path) from error

@@ -6,12 +6,13 @@ import time
 
 from appliance import __version__
 from appliance.domain.mode import Mode, TripReason
-from appliance.domain.money import AMOUNT_ONE, format_share
+from appliance.domain.money import AMOUNT_ONE, PPM_ONE, format_share
 from appliance.domain.status import (
     AuditHead,
     Lamp,
     LimitLine,
     Part,
+    RecoveryLine,
     StandingHold,
     Status,
     StrategyLine,
@@ -79,6 +80,8 @@ class Picture:
             alerts=self._board.lines(),
             alert_counts=self._board.counts(),
             alert_hook=self._board.hook(),
+            recovery=self._recovery(),
+            recovery_due=safety.recovery.due and safety.recovery.share_ppm < PPM_ONE,
         )
 
     async def wait_change(self, seen: int) -> int:
@@ -91,6 +94,7 @@ class Picture:
         now = (
             safety.mode,
             safety.standing_trip(),
+            (safety.recovery.share_ppm, safety.recovery.due),
             safety.holds.standing(),
             safety.status.lamps,
             tuple(part.state for part in self.health()),
@@ -136,6 +140,13 @@ class Picture:
         recovery = RECOVERY[standing.reason]
         later = tuple(reason.name for reason in standing.later if reason is not TripReason.NOT_ARMED)
         return Trip(standing.reason.name, str(standing.since_ns), recovery, standing.stored, later)
+
+    def _recovery(self) -> RecoveryLine | None:
+        stage = self._parts.safety.recovery.stage
+        if stage is None:
+            return None
+        share, following = format_share(stage.share_ppm), format_share(stage.next_ppm)
+        return RecoveryLine(stage.plan, share, following, str(stage.every_ns), str(stage.passed_ns))
 
     def _strategies(self) -> tuple[StrategyLine, ...]:
         lines = []

@@ -1,7 +1,8 @@
 """What a restarted core knows: everything comes out of the audit log, nothing from a file of its own.
 
-The log is the only ledger (U30): orders with their states, fills, stopped strategies, the last mode, the
-number of the last venue event. Whatever happened after the last durable entry is asked from the venue.
+The log is the only ledger (U30): orders with their states, fills, stopped strategies, the last mode, resets
+of the account's peak, where a recovery plan is, the number of the last venue event. Whatever happened after
+the last durable entry is asked from the venue.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from appliance.domain.mode import Mode
 from appliance.domain.money import Amount, Price, Qty
 from appliance.domain.order import Fill, Order
 from appliance.safety.controller import Remembered
+from appliance.safety.recovery_plan import Earlier, read_earlier
 from appliance.storage.log_reader import LogReader
 
 _WITH_SEQ = ("order", "fill", "venue")
@@ -38,12 +40,16 @@ class RunRecord(Struct, frozen=True, kw_only=True):
 
 
 class Restored(Struct, frozen=True, kw_only=True):
-    """State of one run as of the last durable entry. venue_seq: last event taken over."""
+    """State of one run as of the last durable entry. venue_seq: last event taken over.
+
+    resets: (prices taken by then, peak) of every reset of the account's peak.
+    """
 
     orders: tuple[Order, ...]
     fills: tuple[tuple[SourceId, Fill], ...]
     stopped: tuple[tuple[SourceId, str, int], ...]
     venue_seq: int
+    resets: tuple[tuple[int, int], ...] = ()
 
 
 NOTHING = Restored(orders=(), fills=(), stopped=(), venue_seq=0)
@@ -91,6 +97,23 @@ def remembered_mode(directory: Path) -> Remembered | None:
     )
 
 
+def earlier_recovery(directory: Path) -> Earlier:
+    """Where the recovery plan was. The time of its present share is that of the last heartbeat after its last
+    entry: what came later is not counted, so a restart may lengthen a plan and never shortens it."""
+    reader = LogReader(directory)
+    try:
+        armed = reader.last_of_kind("arm") is not None
+        entry, beat = reader.last_of_kind("recovery"), reader.last_of_kind("heartbeat")
+    finally:
+        reader.close()
+    told = decode_entry(entry.body).data if entry is not None else {}
+    later = beat is not None and entry is not None and beat.index > entry.index
+    try:
+        return read_earlier(armed, told, decode_entry(beat.body).data if later and beat is not None else {})
+    except (KeyError, ValueError, TypeError, IndexError) as error:
+        raise StoreError("the audit log tells of a recovery plan there is not", repr(error)) from error
+
+
 def restore(directory: Path, record: RunRecord) -> Restored:
     """Reads one run's orders, fills and stops. Raises StoreError for entries that cannot be what they say."""
     reader = LogReader(directory)
@@ -105,6 +128,9 @@ def restore(directory: Path, record: RunRecord) -> Restored:
         stops = [
             decode_entry(entry.body).data for entry in reader.entries_of_kind("strategy_stop", record.index)
         ]
+        loosened = [
+            decode_entry(entry.body).data for entry in reader.entries_of_kind("loosening", record.index)
+        ]
         orders = tuple(stored.order for stored in reader.orders(record.run))
     finally:
         reader.close()
@@ -115,6 +141,11 @@ def restore(directory: Path, record: RunRecord) -> Restored:
             (SourceId(_text(d, "strategy")), _text(d, "why"), int(_text(d, "market_ns"))) for d in stops
         ),
         venue_seq=seq,
+        resets=tuple(
+            (_number(d, "marks"), int(_text(_mapping(d, "raw"), "after")))
+            for d in loosened
+            if d.get("act") == "peak_reset" and d.get("outcome") == "done"
+        ),
     )
 
 
@@ -128,9 +159,7 @@ def known_order_ids(directory: Path) -> list[OrderId]:
 
 
 def _fill(data: Mapping[str, object]) -> tuple[SourceId, Fill]:
-    raw = data.get("raw")
-    if not isinstance(raw, dict):
-        raise StoreError("a fill in the audit log has no numbers", f"order {data.get('order_id')}")
+    raw = _mapping(data, "raw")
     fill = Fill(
         trade_id=TradeId(_text(data, "trade")),
         order_id=OrderId(_text(data, "order_id")),
@@ -143,6 +172,13 @@ def _fill(data: Mapping[str, object]) -> tuple[SourceId, Fill]:
         event_ns=int(_text(data, "event_ns")),
     )
     return SourceId(_text(data, "source")), fill
+
+
+def _mapping(data: Mapping[str, object], key: str) -> dict[str, object]:
+    value = data.get(key)
+    if not isinstance(value, dict):
+        raise StoreError(f"an entry of the audit log has no {key}", msgspec.json.encode(data)[:200].decode())
+    return value
 
 
 def _text(data: Mapping[str, object], key: str) -> str:

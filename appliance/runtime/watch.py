@@ -23,6 +23,7 @@ from appliance.safety.controller import SafetyController
 from appliance.safety.exits import ExitFlow
 from appliance.safety.holds import venue_scope
 from appliance.safety.latch import is_fresh
+from appliance.safety.peak_reset import PeakResets
 from appliance.safety.preconditions import Preconditions
 
 ROUND_S = 0.190  # the longest time between two rounds of a box on which nothing moves
@@ -68,6 +69,9 @@ class SafetyLoop:
         self._store_ok = store_ok
         self._clock_ok = clock_ok
         self._own_latch = own_latch
+        self._peaks = PeakResets(
+            safety, portfolio, desk, venue, clock, scribe, limits.drawdown_ppm, self.preconditions
+        )
         self.degraded: Callable[[], int] = lambda: 0  # how many parts are not ok, for the lights
         self.after_round: Callable[[], None] = lambda: None  # for whoever shows what stands
         self._seen: object = None
@@ -161,6 +165,7 @@ class SafetyLoop:
         """What must never wait for anything: the page, the mode, the heartbeat."""
         self.rounds += 1
         self._safety.poll(self.preconditions())
+        self._peaks.follow()
         mode, epoch = self._safety.mode, self._safety.status.page.state
         if mode is Mode.NORMAL:
             self._swept_for = None
@@ -197,6 +202,7 @@ class SafetyLoop:
             self._reduced_ns = self._clock.mono_ns()
             await self._exits.leave_everything("reduce", self._reduce_ppm)
         if not self._stopping:
+            await self._peaks.work()
             await self._agree()
 
     def _note_flat(self) -> None:

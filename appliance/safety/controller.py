@@ -15,6 +15,7 @@ from appliance.safety.holds import Holds
 from appliance.safety.latch import HEARTBEAT_TRIP_NS, WORD_MASK, CoreLatch, is_fresh
 from appliance.safety.modes import ModeEvent, next_mode, trip_event
 from appliance.safety.preconditions import Preconditions, missing
+from appliance.safety.recovery_plan import RecoveryPlan
 
 MISMATCH_HOLD_NS = 100_000_000
 REFUSED_EVERY_NS = 1_000_000_000
@@ -47,8 +48,34 @@ class StandingTrip(Struct, frozen=True):
     stored: bool
 
 
+class _Refusals:
+    """Commands the guard refused, told to the log: at most one entry a second, with the guard's running
+    count, because a flood must not fill the card."""
+
+    def __init__(self, clock: Clock, scribe: Scribe) -> None:
+        self._clock = clock
+        self._scribe = scribe
+        self._told = 0
+        self._told_ns = clock.mono_ns() - REFUSED_EVERY_NS
+
+    def restart(self) -> None:
+        """Another guard counts from its start, and what came before our first look is told too."""
+        self._told = 0
+
+    def follow(self, status: GuardStatus) -> None:
+        """Once for each look at the page."""
+        now_ns = self._clock.mono_ns()
+        if status.refused == self._told or now_ns - self._told_ns < REFUSED_EVERY_NS:
+            return
+        self._told, self._told_ns = status.refused, now_ns
+        self._scribe.note("arm_refused", {"count": status.refused, "last": status.refusal})
+
+
 class SafetyController:
-    """One per core, owned by the event loop. Implements risk.gate.ModeSource."""
+    """One per core, owned by the event loop. Implements risk.gate.ModeSource.
+
+    recovery: how much of the limits an arming grants; without one, the default plan on `clock`.
+    """
 
     def __init__(
         self,
@@ -59,6 +86,7 @@ class SafetyController:
         scribe: Scribe,
         *,
         tamper_is_emergency: bool,
+        recovery: RecoveryPlan | None = None,
     ) -> None:
         self._link = link
         self._latch = latch
@@ -66,11 +94,12 @@ class SafetyController:
         self._scribe = scribe
         self._tamper_is_emergency = tamper_is_emergency
         self.holds = holds
+        self.recovery = recovery or RecoveryPlan(scribe, clock)
         self.mode = Mode.PAUSED
         self.mode_since_ns = clock.utc_ns()
         self.status = link.status()
-        self._epoch = self._generation = self._presses = self._refused = 0
-        self._refused_ns = clock.mono_ns() - REFUSED_EVERY_NS
+        self._epoch = self._generation = self._presses = 0
+        self._refusals = _Refusals(clock, scribe)
         self._reasons: dict[TripReason, int] = {}  # reason → UTC ns, in order of arrival
         self._own: list[TripReason] = []  # our requests the guard has not adopted yet
         self._emergency_from = 0  # a button held open in this epoch or later is what EMERGENCY liquidates for
@@ -125,7 +154,7 @@ class SafetyController:
             tripped = self._follow_trips(status)
             self._watch_mismatch(status)
             self._follow_presses(status, now, void=tripped)
-            self._follow_refusals(status)
+            self._refusals.follow(status)
             if tripped:
                 return  # `now` was looked at before this trip: no permit out of its epoch yet
         self._renew_permit(status, now)
@@ -181,7 +210,7 @@ class SafetyController:
     def _follow_generation(self, status: GuardStatus) -> None:
         if status.generation != self._generation:
             self._generation, self._presses = status.generation, status.arm_presses
-            self._refused = 0  # counted from its start, and what came before our first look is told too
+            self._refusals.restart()
 
     def _follow_trips(self, status: GuardStatus) -> bool:
         """True if the epoch moved: whatever was permitted or pressed before is void."""
@@ -242,16 +271,9 @@ class SafetyController:
             event = ModeEvent.STEP_FLAT if now.flat else ModeEvent.STEP_HOLDING
             self._set_mode(next_mode(self.mode, event), "arm press")
 
-    def _follow_refusals(self, status: GuardStatus) -> None:
-        """At most one entry a second, with the guard's running count: a flood must not fill the card."""
-        now_ns = self._clock.mono_ns()
-        if status.refused == self._refused or now_ns - self._refused_ns < REFUSED_EVERY_NS:
-            return
-        self._refused, self._refused_ns = status.refused, now_ns
-        self._scribe.note("arm_refused", {"count": status.refused, "last": status.refusal})
-
     def _arm(self, epoch: int) -> None:
         """Our side of the arming the guard has just made durable: it named our permit's epoch."""
+        self.recovery.armed()
         self._latch.clear(epoch)
         self._reasons.clear()
         self._own.clear()
@@ -271,8 +293,10 @@ class SafetyController:
             self._link.permit(permit)
 
     def _enter(self, reason: TripReason) -> None:
+        event = trip_event(reason, self._tamper_is_emergency)
+        self.recovery.tripped(reason, self._reasons.keys(), emergency=event is ModeEvent.TRIP_EMERGENCY)
         self._reasons.setdefault(reason, self._clock.utc_ns())
-        self._set_mode(next_mode(self.mode, trip_event(reason, self._tamper_is_emergency)), reason.name)
+        self._set_mode(next_mode(self.mode, event), reason.name)
 
     def _set_mode(self, mode: Mode, why: str) -> None:
         if mode is self.mode:

@@ -12,7 +12,10 @@ _HELD = "; before that nothing is sold, by no press and by no limit"
 
 RECOVERY: dict[TripReason, str] = {
     TripReason.KILL_BUTTON: f"release the button, wait until cancelled and flat, then {_ARM}",
-    TripReason.DRAWDOWN: "the account is below its drawdown limit: reset its peak first (signed, audited)",
+    TripReason.DRAWDOWN: (
+        f"the account is below its drawdown limit: wait until cancelled and flat, then {_ARM};"
+        " in PAUSED, before the last step, reset its peak (interlock operator reset-peak: signed, in the log)"
+    ),
     TripReason.DAILY_LOSS: f"wait for the next trading day (UTC), then {_ARM}",
     TripReason.TAMPER: f"inspect the case and close it, then {_ARM}",
     TripReason.GUARD_LOST: f"see that the guard runs and reads its lines (interlock doctor), then {_ARM}",

@@ -153,11 +153,23 @@ def _box(status: Status) -> dict[str, Cell]:
 
 def _badges(status: Status) -> tuple[Row, ...]:
     said = (
+        *_recovery(status),
         (status.simulated_board, words.SIMULATED),
         (not status.realtime, words.NO_REALTIME),
         (not status.sealed, words.UNSEALED),
     )
     return tuple((Cell(None), Cell(name), Cell(meaning)) for shown, (name, meaning) in said if shown)
+
+
+def _recovery(status: Status) -> list[tuple[bool, tuple[str, str]]]:
+    """Due, or running with its share."""
+    plan = status.recovery
+    said = [(status.recovery_due, (words.RECOVERY, words.RECOVERY_DUE))]
+    if plan is not None and not status.recovery_due:
+        left = duration((int(plan.every_ns) - int(plan.passed_ns)) // 1_000_000_000)
+        shares = f"new exposure gets {plan.share} of its limits; {plan.next} after {left} without a trip"
+        said.append((True, (f"{words.RECOVERY} {plan.plan}", clean(shares))))
+    return said
 
 
 def _lamp(lamp: Lamp) -> Row:

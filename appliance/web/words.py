@@ -88,6 +88,8 @@ NO_REALTIME = (
     "under load the button may act later than designed",
 )
 UNSEALED = ("Unsealed", "changed limits take effect without the 24 h delay")
+RECOVERY = "Recovery plan"
+RECOVERY_DUE = "after an emergency, the next arming gives new exposure a share of its limits only"
 
 
 def reason(code: str) -> str:

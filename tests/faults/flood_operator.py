@@ -30,8 +30,8 @@ def exchange(runtime: Path, request: bytes, patience_s: float = 3.0) -> bytes:
             return b""
 
 
-def _forged(runtime: Path) -> bytes:
-    line = exchange(runtime, b"challenge").removeprefix(b"challenge ")
+def _forged(runtime: Path, ask: bytes = b"challenge") -> bytes:
+    line = exchange(runtime, ask).removeprefix(b"challenge ")
     return b"command " + line + b"\n" + os.urandom(63).hex().encode() + b"00"
 
 
@@ -42,6 +42,8 @@ def requests(runtime: Path) -> tuple[Callable[[], bytes], ...]:
         lambda: os.urandom(60_000),
         lambda: b"challenge",
         lambda: _forged(runtime),
+        lambda: _forged(runtime, b"challenge reset-peak"),
+        lambda: b"challenge " + os.urandom(12).hex().encode(),
         lambda: b"command " + b"x" * 900 + b"\n" + b"0" * 128,
         lambda: b"command interlock-operator/1 \xff\n",
     )

@@ -17,7 +17,7 @@ import pytest
 from appliance.domain.errors import PeerMissingError
 from appliance.runtime.operator_socket import ask_challenge, send_command
 from hardware import pages
-from hardware.operator_command import Box, Moment, OperatorDesk, OperatorInbox
+from hardware.operator_command import RESET_PEAK, Box, Moment, OperatorDesk, OperatorInbox
 from hardware.operator_socket import MAX_REQUEST, OperatorSocket
 from hardware.pages import GuardWord, Reason, Refusal
 from tests.faults.flood_operator import exchange, requests
@@ -85,6 +85,35 @@ def test_packets_are_capped(desk: Desk) -> None:
     assert exchange(desk.runtime, padded.encode()).startswith(b"refused MALFORMED\t")
     assert desk.page[GuardWord.REFUSED] == 4
     assert desk.inbox.take() is None
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        b"challenge ",
+        b"challenge disarm",
+        b"challenge arm-step",
+        b"challenge reset-peak ",
+        b"challenge reset-peak\n",
+        b"CHALLENGE reset-peak",
+        b"challenge reset-peakreset-peak",
+        b"reset-peak",
+        b"challenge \xff",
+    ],
+)
+def test_a_challenge_has_two_spellings_and_no_third(desk: Desk, request_: bytes) -> None:
+    """Whatever else is asked is refused, and whatever stood is still the newest."""
+    line = ask_challenge(desk.runtime, RESET_PEAK)
+    assert exchange(desk.runtime, request_).startswith(b"refused MALFORMED\t")
+    signed = f"command {line}\n{SEED.sign(line.encode()).signature.hex()}".encode()
+    asking = threading.Thread(target=lambda: exchange(desk.runtime, signed, 10))
+    asking.start()
+    until(lambda: desk.inbox._commands, "the command in the inbox")
+    command = desk.inbox.take()
+    assert command is not None
+    assert command.purpose == RESET_PEAK
+    desk.inbox.settle(command.nonce, "PEAK_RESET")
+    asking.join(10)
 
 
 def test_a_client_that_says_nothing_is_hung_up_on(desk: Desk) -> None:

@@ -14,9 +14,10 @@ from appliance.domain.reasons import MEANING, Reason
 from appliance.runtime import cmd_operator, operator_socket
 from appliance.runtime.own_latch import RECORDS
 from appliance.safety import alert_facts, alerts
+from appliance.safety.peak_reset import OUTCOME, WITHIN_NS
 from hardware import guard, latch, main, pages
 from hardware import operator_socket as guard_socket
-from hardware.operator_command import Box, Moment, OperatorDesk
+from hardware.operator_command import PURPOSES, Box, Moment, OperatorDesk
 from tests.rules.source import ROOT
 
 
@@ -64,7 +65,14 @@ def test_console_and_guard_agree_on_the_protocol() -> None:
     """They share no code; the socket's name, the challenge and the names of outcomes stand twice."""
     assert operator_socket.SOCKET == guard_socket.SOCKET
     desk = OperatorDesk(bytes(32), Box("cid-1", "b" * 32, 3), lambda: Moment(4, 5), bytes)
-    assert cmd_operator._CHALLENGE.fullmatch(desk.challenge(0))
+    assert set(cmd_operator._ABOUT) == PURPOSES
+    assert {operator_socket.ARM_STEP, operator_socket.RESET_PEAK} == PURPOSES
+    for purpose in PURPOSES:
+        found = cmd_operator._CHALLENGE.fullmatch(desk.challenge(0, purpose))
+        assert found is not None
+        assert found[1] == purpose
+    assert pages.ArmOutcome.PEAK_RESET.name == OUTCOME
+    assert cmd_operator.DECIDED_WITHIN_S * 1e9 > WITHIN_NS
     assert set(cmd_operator._OUTCOMES) == set(pages.ArmOutcome.__members__) - {"NONE"}
     assert not set(pages.ArmOutcome.__members__) & set(pages.Refusal.__members__) - {"NONE"}
 

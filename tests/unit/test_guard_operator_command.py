@@ -9,6 +9,9 @@ from nacl.signing import SigningKey
 
 from hardware.operator_command import (
     APART_NS,
+    ARM_STEP,
+    PURPOSES,
+    RESET_PEAK,
     SENTENCES,
     TAKEN_WITHIN_NS,
     VALID_NS,
@@ -37,9 +40,9 @@ class Console:
         )
         self.now_ns = START_NS
 
-    def challenge(self) -> str:
+    def challenge(self, purpose: str = ARM_STEP) -> str:
         """A fresh line."""
-        return self.desk.challenge(self.now_ns)
+        return self.desk.challenge(self.now_ns, purpose)
 
     def send(self, line: str, signature: str | None = None) -> ArmCommand | Refusal:
         """Delivers the line, signed unless a signature is given."""
@@ -83,6 +86,44 @@ def test_a_signature_over_something_else_has_its_own_reason(old: str, new: str, 
     line = console.challenge().replace(old, new)
     assert console.send(line) is refusal
     assert isinstance(console.send(console.challenge()), ArmCommand), "a wrong line costs no attempt"
+
+
+@pytest.mark.safety("S6.8")
+@pytest.mark.parametrize("purpose", sorted(PURPOSES))
+def test_a_command_is_for_the_purpose_of_its_challenge_and_no_other(purpose: str) -> None:
+    """What was issued to arm cannot reset, nor the reverse, though the operator's key signed it; and it is
+    used once like any other."""
+    console = Console()
+    (other,) = PURPOSES - {purpose}
+    line = console.challenge(purpose)
+    assert f" purpose={purpose} " in line
+    assert console.send(line.replace(purpose, other)) is Refusal.OTHER_PURPOSE
+    command = console.send(line)
+    assert isinstance(command, ArmCommand)
+    assert command.purpose == purpose
+    console.now_ns += APART_NS
+    assert console.send(line) is Refusal.REPLAYED
+    console.challenge(other)
+    assert console.send(line) is Refusal.REPLAYED
+
+
+@pytest.mark.safety("S6.8")
+@pytest.mark.parametrize(
+    ("moment", "age_ns", "refusal"),
+    [
+        (Moment(18, 3), 0, Refusal.PRESSED),
+        (Moment(18, 2), 0, Refusal.OTHER_EPOCH),
+        (Moment(17, 2), VALID_NS + 1, Refusal.EXPIRED),
+    ],
+)
+def test_a_reset_is_bound_to_its_moment_as_an_arming_is(
+    moment: Moment, age_ns: int, refusal: Refusal
+) -> None:
+    """Press, trip and time void it."""
+    console = Console()
+    line = console.challenge(RESET_PEAK)
+    console.moment, console.now_ns = moment, console.now_ns + age_ns
+    assert console.send(line) is refusal
 
 
 @pytest.mark.parametrize("signature", ["", "0" * 127, "0" * 129, "G" * 128, "A" * 128, "0" * 128 + "\n"])

@@ -6,7 +6,7 @@ import pytest
 
 from hardware.board import Edge, Level, Levels
 from hardware.guard import PRESS_APART_NS, Guard
-from hardware.operator_command import TAKEN_WITHIN_NS, ArmCommand
+from hardware.operator_command import ARM_STEP, RESET_PEAK, TAKEN_WITHIN_NS, ArmCommand
 from hardware.pages import ArmOutcome, ArmSource, GuardWord, Reason
 from tests.unit.test_guard_machine import BOOT, HEALTHY, MS, Box
 
@@ -30,13 +30,13 @@ class Console(Box):
         self.now_ns += PRESS_APART_NS // MS * MS
         self.read()
 
-    def command(self, nonce: str = "n") -> ArmCommand:
+    def command(self, nonce: str = "n", purpose: str = ARM_STEP) -> ArmCommand:
         """As the operator's thread makes it now."""
-        return ArmCommand(self.guard.moment(), self.now_ns + TAKEN_WITHIN_NS, OPERATOR, nonce)
+        return ArmCommand(self.guard.moment(), self.now_ns + TAKEN_WITHIN_NS, OPERATOR, nonce, purpose)
 
-    def send(self, nonce: str = "n") -> str:
+    def send(self, nonce: str = "n", purpose: str = ARM_STEP) -> str:
         """A command, one pass; its fate."""
-        self.guard.inbox.put(self.command(nonce))
+        self.guard.inbox.put(self.command(nonce, purpose))
         self.read()
         return self.guard.inbox.fate(nonce)
 
@@ -71,6 +71,37 @@ def test_a_command_arms_as_the_key_does() -> None:
     assert box.guard.is_open()
     assert box.guard.inbox.fate("n") == "ARMED"
     assert box.who() == (ArmSource.OPERATOR, OPERATOR)
+
+
+@pytest.mark.safety("S6.8")
+@pytest.mark.parametrize("proven", [True, False])
+def test_a_reset_of_the_peak_is_counted_and_arms_nothing(proven: bool) -> None:
+    """Even proven and permitted: no record, no word of the latch, no proof used up or given."""
+    box = Console()
+    if proven:
+        box.press()
+    box.keeper.finish()
+    box.permit()
+    kept = [box.word(word) for word in (GuardWord.STATE, GuardWord.ARMED, GuardWord.PROVEN)]
+    assert box.send(purpose=RESET_PEAK) == "PEAK_RESET"
+    box.keeper.finish()
+    box.read(after_ms=1_100)
+    assert not box.guard.is_open()
+    assert [box.word(word) for word in (GuardWord.STATE, GuardWord.ARMED, GuardWord.PROVEN)] == kept
+    assert box.word(GuardWord.ARM_PRESSES) == 1
+    assert box.word(GuardWord.ARM_OUTCOME) == ArmOutcome.PEAK_RESET
+    assert box.who() == (ArmSource.OPERATOR, OPERATOR)
+
+
+@pytest.mark.safety("S6.8")
+def test_a_press_in_the_same_pass_voids_a_reset() -> None:
+    """As it voids an arm press."""
+    box = Console()
+    box.press()
+    box.guard.inbox.put(box.command(purpose=RESET_PEAK))
+    box.read(HEALTHY._replace(button=Level.OPEN), (Edge("button", Level.OPEN, box.now_ns),))
+    assert box.guard.inbox.fate("n") == "PRESSED"
+    assert box.word(GuardWord.ARM_OUTCOME) == ArmOutcome.NONE
 
 
 def test_the_key_leaves_no_operator_on_the_page() -> None:
