@@ -10,7 +10,10 @@ from typing import Literal
 
 from msgspec import Struct
 
-from appliance.runtime.units import Duration, Money, Share
+from appliance.runtime.units import Duration, Money, Share, Size
+
+RESERVE_LEAST = 1_000_000
+"""Bytes. What a commit writes is gathered in up to 4 MB of write-ahead log before its room is used again."""
 
 
 class BoxConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -134,6 +137,19 @@ class AuditConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     heartbeat: Duration
 
 
+class StorageConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """[storage] quota: what the state directory may take.  reserve: of it, kept allocated for exits."""
+
+    quota: Size
+    reserve: Size
+
+    def __post_init__(self) -> None:
+        if self.reserve < RESERVE_LEAST:
+            raise ValueError(f"the value of reserve is below {RESERVE_LEAST} bytes")
+        if self.reserve * 4 > self.quota:
+            raise ValueError("the reserve is more than a quarter of the quota")
+
+
 class UpstreamConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """[upstream]: the witness, and the port `interlock collector` listens on here."""
 
@@ -199,6 +215,7 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     limits: LimitsConfig
     safety: SafetyConfig
     audit: AuditConfig
+    storage: StorageConfig
     upstream: UpstreamConfig
     memory: MemoryConfig
     web: WebConfig

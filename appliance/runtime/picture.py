@@ -21,6 +21,7 @@ from appliance.memory.service_store import MemoryService
 from appliance.runtime.alert_files import BoardView
 from appliance.runtime.build import Parts
 from appliance.runtime.config import Config
+from appliance.runtime.disk_watch import DiskWatch, disk_part
 from appliance.runtime.units import Money
 from appliance.runtime.version import commit
 from appliance.safety.modes import SYSTEM_MODE
@@ -33,8 +34,9 @@ _LAMPS = (("green", 22), ("yellow", 23), ("red", 24))
 class Picture:
     """Implements web.source.StatusSource. `look` is called often and rings when somebody must see it."""
 
-    def __init__(self, parts: Parts, board: BoardView) -> None:
+    def __init__(self, parts: Parts, board: BoardView, disk: DiskWatch) -> None:
         self._parts = parts
+        self._disk = disk
         self._board = board
         self._bell = Bell()
         self._started = time.monotonic()
@@ -79,6 +81,7 @@ class Picture:
             alerts=self._board.lines(),
             alert_counts=self._board.counts(),
             alert_hook=self._board.hook(),
+            disk=self._disk.picture(),
         )
 
     async def wait_change(self, seen: int) -> int:
@@ -112,6 +115,7 @@ class Picture:
             Part("venue", "down" if p.watch.venue_problem else "ok", p.watch.venue_problem or "answers"),
             Part("upstream", "degraded" if trouble else "ok", trouble or "co-signs checkpoints"),
             self._memory(),
+            disk_part(self._disk.picture()),
             self._board.part(),
         )
 

@@ -17,7 +17,9 @@ RECOVERY: dict[TripReason, str] = {
     TripReason.TAMPER: f"inspect the case and close it, then {_ARM}",
     TripReason.GUARD_LOST: f"see that the guard runs and reads its lines (interlock doctor), then {_ARM}",
     TripReason.CLOCK: f"wait until the clock is synchronised, then {_ARM}{_HELD}",
-    TripReason.AUDIT_STORE: "restart the machine, run interlock verify, free or replace the disk, then arm",
+    TripReason.AUDIT_STORE: (
+        "free or replace the disk; if the log failed, restart the machine and run interlock verify; then arm"
+    ),
     TripReason.DATA_INTEGRITY: f"find what failed its check (see the log), then {_ARM}{_HELD}",
     TripReason.POSITION_DISAGREEMENT: (
         f"compare the positions with the venue, correct the cause, then {_ARM}{_HELD}"
