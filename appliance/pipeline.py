@@ -106,6 +106,8 @@ class Pipeline:
         holding = s.portfolio.view(signal.instrument)
         if holding is None:
             return
+        if signal.direction is not Direction.CLOSE and s.desk.spared(signal.strategy, "signal"):
+            return
         data = describe_signal(signal, holding.instrument)
         refusal = check_signal(signal, s.signal_limits, s.recent, s.clock.utc_ns())
         if refusal is not None:

@@ -37,7 +37,9 @@ class AlertKind(StrEnum):
     HOLD = "HOLD"
     VENUE_DOWN = "VENUE_DOWN"
     CLOCK_HOLD = "CLOCK_HOLD"
+    DISK_FILLING = "DISK_FILLING"
     DISK_QUOTA = "DISK_QUOTA"
+    DISK_RESERVE = "DISK_RESERVE"
     DEGRADED = "DEGRADED"
     STRATEGY_STOP = "STRATEGY_STOP"
     UPSTREAM_ALARM = "UPSTREAM_ALARM"
@@ -88,7 +90,9 @@ MEANING: dict[AlertKind, tuple[Severity, str]] = {
     AlertKind.HOLD: (_W, "Holds have kept new exposure waiting for longer than allowed."),
     AlertKind.VENUE_DOWN: (_W, "The venue does not answer."),
     AlertKind.CLOCK_HOLD: (_W, "The clock stepped back or is not synchronised."),
-    AlertKind.DISK_QUOTA: (_W, "The disk quota is nearly used up."),
+    AlertKind.DISK_FILLING: (_W, "Four fifths of the disk quota are gone."),
+    AlertKind.DISK_QUOTA: (_W, "The disk has no room to spare, or nobody knows: new exposure waits."),
+    AlertKind.DISK_RESERVE: (_C, "The disk reserve for exits is in use, or cannot be allocated."),
     AlertKind.DEGRADED: (_W, "A part of the core has not been ok for longer than allowed."),
     AlertKind.STRATEGY_STOP: (_W, "A strategy was stopped by its own limit."),
     AlertKind.UPSTREAM_ALARM: (_C, "The witness refuses the log or shows another history of it."),

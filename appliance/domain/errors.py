@@ -4,6 +4,7 @@
     ├── PeerError        somebody sent something wrong: refuse that message, keep running
     ├── TransportError   could not talk: the edge that owns the connection decides about a retry
     ├── StoreError       durability is unknown: no new exposure, cancel, exit 74
+    │   └── NoSpaceError     the disk was full and nothing was written: the log has a reserve for that
     ├── ConfigError      exit 78, and systemd does not restart
     └── InvariantError   a bug: trip and exit 70
 
@@ -61,6 +62,13 @@ class StoreError(InterlockError):
 
     exit_code = ExitCode.STORE
     default_do = "interlock doctor"
+
+
+class NoSpaceError(StoreError):
+    """The disk refused a write for want of space. Unlike after any other StoreError its fate is known:
+    nothing of it is there, and the same write may be tried once room was made (SAFETY 8)."""
+
+    default_do = "free or replace the disk"
 
 
 class ConfigError(InterlockError):

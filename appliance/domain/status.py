@@ -122,6 +122,21 @@ class AuditHead(Struct, frozen=True):
     alarm: str = ""
 
 
+class Disk(Struct, frozen=True):
+    """Room for the state directory. level: `ok`, `alert` or `hold`.  percent: of quota_bytes that is gone.
+    taken_bytes: by us.  left_bytes: what we may and can still take.  All four -1 while not measured.
+    reserve: `in place`, `missing` or `in use`.  hold: why new exposure waits, or ""."""
+
+    level: str
+    percent: int
+    taken_bytes: int
+    left_bytes: int
+    quota_bytes: int
+    reserve: str
+    reserve_bytes: int
+    hold: str = ""
+
+
 class Histogram(Struct, frozen=True):
     """Latency of the gate since this start. counts[i] is what took ≤ bounds_us[i]; the last is above all."""
 
@@ -137,6 +152,7 @@ class Status(Struct, frozen=True, kw_only=True):
     missing: what keeps an arm press from taking a step, by name; empty if nothing does.
     recovery: None while new exposure gets all of its limits.  recovery_due: the next arming begins a plan.
     alerts, alert_counts, alert_hook: as the alerter's board says; counts since the alerter's start.
+    disk: None where nobody measures.
     """
 
     box: str
@@ -168,3 +184,4 @@ class Status(Struct, frozen=True, kw_only=True):
     alert_hook: dict[str, int] = {}
     recovery: RecoveryLine | None = None
     recovery_due: bool = False
+    disk: Disk | None = None

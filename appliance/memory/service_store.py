@@ -103,6 +103,7 @@ class MemoryService:
         self._worker = Worker(self._open, settings.linger_ns, mono_ns)
         self._thread = threading.Thread(target=self._worker.run, name="memory", daemon=True)
         self._refused = self._dropped = self._answered = self._last_query_us = 0
+        self.may_store = True  # False while the disk has no room to spare: what is not stored is dropped
         self._unanswered: Counter[str] = Counter()
 
     def start(self) -> None:
@@ -121,7 +122,8 @@ class MemoryService:
         sample = sampler.update(observation)
         if sample is None:
             return
-        if self._worker.ended or self._worker.queue.qsize() >= self._settings.queue_bars:
+        full = self._worker.queue.qsize() >= self._settings.queue_bars
+        if full or self._worker.ended or not self.may_store:
             self._dropped += 1
             return
         self._worker.queue.put(sample)

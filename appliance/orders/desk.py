@@ -11,6 +11,7 @@ Order of writing is the safety argument (ARCHITECTURE, What is written when; SAF
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
@@ -58,7 +59,9 @@ class Books(Protocol):
 
 class Desk:
     """Owned by the event loop. `trip` is called for what must not happen; `count` for every verdict; `owe`
-    (index, approval, new order) for an exit that leaves before its entry at that index is durable."""
+    (index, approval, new order) for an exit that leaves before its entry at that index is durable.
+
+    sparing: the log writes on the disk reserve, which is for exits; set by the runtime."""
 
     def __init__(
         self,
@@ -86,12 +89,16 @@ class Desk:
         self._count = count
         self._owe = owe
         self._cancels = 0
+        self.sparing = False
+        self.unrecorded: Counter[str] = Counter()
         self.last_seq = 0  # number of the last venue event taken over
 
     async def place(self, intent: Intent, causes: Sequence[int] = ()) -> Verdict:
         """Takes an intent as far as it gets. What the venue answers comes back through `collect`."""
         verdict = self._gate.check(intent)
         self._count(verdict)
+        if isinstance(verdict, Denied) and self._unrecorded_denial(verdict):
+            return verdict
         instrument = self._instrument(intent.instrument)
         wish = self._scribe.note("intent", describe_intent(intent, instrument), causes=causes)
         if isinstance(verdict, Denied):
@@ -109,6 +116,15 @@ class Desk:
         await self._await_record(ticket, verdict, rows[0] if rows else None)
         await self._send(verdict)
         return verdict
+
+    def _unrecorded_denial(self, verdict: Denied) -> bool:
+        return verdict.order_class is OrderClass.INCREASE and self.spared(verdict.source, verdict.reason)
+
+    def spared(self, source: SourceId, what: str) -> bool:
+        """True while only exits may be recorded (SAFETY 8): what leads to none is counted instead."""
+        if self.sparing:
+            self.unrecorded[f"{source} {what}"] += 1
+        return self.sparing
 
     async def cancel(self, order: Order) -> None:
         """Asks for the end of one order. Repeating it is harmless: a sweep does."""

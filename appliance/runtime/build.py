@@ -251,7 +251,11 @@ async def _open_log(stack: AsyncExitStack, config: Config, paths: Paths) -> tupl
     session = begin_session(config, paths, time.time_ns())
     log = await LogClient.start(
         LogSettings(
-            directory=paths.log, key_file=paths.keys / "log.key", source="core", run=session.run
+            directory=paths.log,
+            key_file=paths.keys / "log.key",
+            source="core",
+            run=session.run,
+            reserve_bytes=int(config.storage.reserve),
         )
     )
     stack.push_async_callback(log.aclose)

@@ -5,9 +5,13 @@ from __future__ import annotations
 import argparse
 import json
 
+import msgspec
+
 from appliance.domain.mode import Mode, TripReason
 from appliance.runtime.alert_files import FRESH_NS as FRESH_ALERTS_NS
 from appliance.runtime.alert_files import board_age_ns, read_board
+from appliance.runtime.disk_gauge import read_note
+from appliance.runtime.disk_watch import note_text
 from appliance.runtime.guard_link import PATTERNS, Glance, boot_text
 from appliance.runtime.paths import Paths
 from appliance.runtime.terminal import Terminal
@@ -51,6 +55,7 @@ def look(paths: Paths) -> dict[str, object]:
         "holds": core.get("HOLDS", 0),
         "open_orders": core.get("OPEN_ORDERS", 0),
         "lamps": lamps,
+        "disk": _disk(paths),
         "simulated_board": guard.get("BOARD", 0) != 2,
         "realtime": bool(guard.get("FLAGS", 0) & 1),
         "guard_age_ms": -1 if guard_age is None else guard_age // 1_000_000,
@@ -77,9 +82,17 @@ def sentences(picture: dict[str, object], terminal: Terminal) -> list[str]:
     ]
     if picture["alerts"] != "runs":
         lines.append(f"alerts  {picture['alerts']}: nobody outside the box is told (interlock alerts)")
+    if isinstance(disk := picture["disk"], dict):
+        lines.append(f"disk    {disk['text']}")
     if isinstance(lamps, dict):
         lines.append("lights  " + "  ".join(f"{color} {pattern}" for color, pattern in lamps.items()))
     return [*lines, f"next: {_next_step(picture)}"]
+
+
+def _disk(paths: Paths) -> dict[str, object] | None:
+    """The core's last measurement, None without one of this boot."""
+    note = read_note(paths.disk_note)
+    return None if note is None else {**msgspec.to_builtins(note), "text": note_text(note)}
 
 
 def _next_step(picture: dict[str, object]) -> str:

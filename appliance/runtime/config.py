@@ -10,8 +10,11 @@ from typing import Literal
 
 from msgspec import Struct
 
-from appliance.runtime.units import Duration, Money, Share
+from appliance.runtime.units import Duration, Money, Share, Size
 from appliance.safety.recovery_plan import DEFAULT_EVERY_NS
+
+RESERVE_LEAST = 1_000_000
+"""Bytes. What a commit writes is gathered in up to 4 MB of write-ahead log before its room is used again."""
 
 
 class BoxConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -172,6 +175,19 @@ class AuditConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     heartbeat: Duration
 
 
+class StorageConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """[storage] quota: what the state directory may take.  reserve: of it, kept allocated for exits."""
+
+    quota: Size
+    reserve: Size
+
+    def __post_init__(self) -> None:
+        if self.reserve < RESERVE_LEAST:
+            raise ValueError(f"the value of reserve is below {RESERVE_LEAST} bytes")
+        if self.reserve * 4 > self.quota:
+            raise ValueError("the reserve is more than a quarter of the quota")
+
+
 class UpstreamConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """[upstream]: the witness, and the port `interlock collector` listens on here."""
 
@@ -239,6 +255,7 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     clock: ClockConfig
     integrity: IntegrityConfig
     audit: AuditConfig
+    storage: StorageConfig
     upstream: UpstreamConfig
     memory: MemoryConfig
     web: WebConfig

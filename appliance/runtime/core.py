@@ -21,10 +21,14 @@ from appliance.domain.errors import InterlockError, InvariantError, StoreError
 from appliance.domain.mode import Mode, TripReason
 from appliance.domain.status import Status
 from appliance.domain.verdict import OrderClass
+from appliance.memory.service_store import MemoryService
 from appliance.runtime.alert_files import BoardView
 from appliance.runtime.build import Options, Parts, build
+from appliance.runtime.clock import WallClock
 from appliance.runtime.clock_loop import ReadClock
 from appliance.runtime.config import Config
+from appliance.runtime.disk_gauge import DiskGauge
+from appliance.runtime.disk_watch import DiskWatch
 from appliance.runtime.guard_link import boot_text
 from appliance.runtime.history import contradictions
 from appliance.runtime.kernel_clock import read_kernel_clock
@@ -107,10 +111,22 @@ class _Core:
         self._log = log
         self._hooks = hooks
         self._stop = stop
-        self._picture = Picture(parts, board)
+        storage = parts.config.storage
+        self._gauge = DiskGauge(paths, int(storage.quota), int(storage.reserve))
+        self._disk = DiskWatch(
+            self._gauge,
+            parts.log,
+            parts.safety,
+            parts.scribe,
+            WallClock(),
+            self._spare,
+            parts.desk.unrecorded,
+        )
+        self._picture = Picture(parts, board, self._disk)
         self._parts.watch.degraded = self._picture.degraded
         self._parts.watch.after_round = self._picture.look
         self._parts.log.on_signed = lambda _head: parts.upstream.notify()
+        self._parts.log.on_reserve = self._disk.look
         self._parts.upstream.on_change = lambda state: self._upstream_changed(state.alarm)
 
     def note_start(self, options: Options) -> None:
@@ -141,10 +157,18 @@ class _Core:
 
     async def run(self) -> None:
         """The TaskGroup."""
+        self._gauge.start()
+        try:
+            await self._run_all()
+        finally:
+            self._gauge.close()
+
+    async def _run_all(self) -> None:
         async with asyncio.TaskGroup() as group:
             group.create_task(_deadly("safety loop", self._parts.watch.run()))
             group.create_task(_deadly("audit log", self._watch_log()))
             group.create_task(_deadly("clock watch", self._parts.clock_loop.run()))
+            group.create_task(_deadly("disk watch", self._disk.run()))
             group.create_task(self._feed())
             group.create_task(self._heartbeats())
             group.create_task(self._told())
@@ -171,6 +195,13 @@ class _Core:
             parts.scribe.note("stop", {"mode": parts.safety.mode.name, "unverified": parts.store.unverified})
             await parts.log.publish()
             await parts.upstream.offer_last(LAST_OFFER_S)
+
+    def _spare(self, exits_only: bool, may_store: bool) -> None:
+        """What writes on the disk besides the log of exits makes room for it."""
+        parts = self._parts
+        parts.desk.sparing = exits_only
+        if isinstance(parts.memory, MemoryService):
+            parts.memory.may_store = may_store
 
     async def _watch_log(self) -> None:
         failure = await self._parts.log.failed()

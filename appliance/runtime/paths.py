@@ -59,6 +59,11 @@ class Paths(Struct, frozen=True):
         return self.runtime / "venue.json"
 
     @property
+    def disk_note(self) -> Path:
+        """What the core last measured of the disk, for `interlock status`."""
+        return self.runtime / "disk.json"
+
+    @property
     def exits_ring(self) -> Path:
         """What the core sent before the log had it."""
         return self.runtime / "exits.ring"

@@ -22,6 +22,7 @@ from appliance.memory.service_store import MemoryService
 from appliance.runtime.alert_files import BoardView
 from appliance.runtime.build import Parts
 from appliance.runtime.config import Config
+from appliance.runtime.disk_watch import DiskWatch, disk_part
 from appliance.runtime.units import Money
 from appliance.runtime.version import commit
 from appliance.safety.modes import SYSTEM_MODE
@@ -34,8 +35,9 @@ _LAMPS = (("green", 22), ("yellow", 23), ("red", 24))
 class Picture:
     """Implements web.source.StatusSource. `look` is called often and rings when somebody must see it."""
 
-    def __init__(self, parts: Parts, board: BoardView) -> None:
+    def __init__(self, parts: Parts, board: BoardView, disk: DiskWatch) -> None:
         self._parts = parts
+        self._disk = disk
         self._board = board
         self._bell = Bell()
         self._started = time.monotonic()
@@ -82,6 +84,7 @@ class Picture:
             alert_hook=self._board.hook(),
             recovery=self._recovery(),
             recovery_due=safety.recovery.due and safety.recovery.share_ppm < PPM_ONE,
+            disk=self._disk.picture(),
         )
 
     async def wait_change(self, seen: int) -> int:
@@ -117,6 +120,7 @@ class Picture:
             Part("upstream", "degraded" if trouble else "ok", trouble or "co-signs checkpoints"),
             p.clock_loop.part(),
             self._memory(),
+            disk_part(self._disk.picture()),
             self._board.part(),
         )
 

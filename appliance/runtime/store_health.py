@@ -62,6 +62,8 @@ class StoreHealth:
         """Why nobody may arm."""
         if self._log.failure is not None:
             return self._log.failure.sentence()
+        if self._log.reserve.missing:
+            return f"the disk reserve for exits is not there: {self._log.reserve.why}"
         if self._link.store_failed():
             return "the log's disk failed in this boot; arming needs a reboot"
         return self._unread

@@ -1,6 +1,7 @@
 """Quantities with units, as configuration writes them; a bare number where a unit is needed is refused.
 
-`"2 %"`, `"5 bp"`, `"300 ppm"` are shares; `"250 ms"`, `"10 d"` durations; `"25000 USD"` an amount.
+`"2 %"`, `"5 bp"`, `"300 ppm"` are shares; `"250 ms"`, `"10 d"` durations; `"25000 USD"` an amount; `"4 GB"`
+(4,000,000,000 bytes) and `"16 MiB"` sizes.
 """
 
 from __future__ import annotations
@@ -23,12 +24,27 @@ _DURATION_NS = {
 }
 
 
+_SIZE = {
+    "B": 1,
+    "kB": 1_000,
+    "MB": 1_000_000,
+    "GB": 1_000_000_000,
+    "KiB": 1 << 10,
+    "MiB": 1 << 20,
+    "GiB": 1 << 30,
+}
+
+
 class Share(int):
     """Parts per million."""
 
 
 class Duration(int):
     """Nanoseconds."""
+
+
+class Size(int):
+    """Bytes."""
 
 
 class Money(int):
@@ -66,6 +82,18 @@ def parse_duration(value: object) -> Duration:
     return Duration(scaled // 10 ** len(fraction))
 
 
+def parse_size(value: object) -> Size:
+    """`"4 GB"` → 4,000,000,000. Raises ValueError."""
+    number, unit = _split(value, "4 GB")
+    if unit not in _SIZE:
+        raise ValueError(f"unit {unit!r} is none of {', '.join(_SIZE)}")
+    whole, _, fraction = number.partition(".")
+    scaled = int(whole + fraction) * _SIZE[unit]
+    if scaled % 10 ** len(fraction):
+        raise ValueError(f"is finer than a byte: {value!r}")
+    return Size(scaled // 10 ** len(fraction))
+
+
 def parse_money(value: object) -> Money:
     """`"25000 USD"` → 25,000 × 10^10 with its currency. Raises ValueError."""
     number, unit = _split(value, "25000 USD")
@@ -94,7 +122,12 @@ def parse_speed(value: object) -> int | str:
 
 def decode_hook(kind: type, value: object) -> Any:
     """msgspec's hook for the types of this module."""
-    parsers: dict[type, Any] = {Share: parse_share, Duration: parse_duration, Money: parse_money}
+    parsers: dict[type, Any] = {
+        Share: parse_share,
+        Duration: parse_duration,
+        Money: parse_money,
+        Size: parse_size,
+    }
     if kind not in parsers:
         raise TypeError(f"no parser for {kind.__name__}")
     return parsers[kind](value)

@@ -33,7 +33,7 @@ HOLD_KINDS: Mapping[str, AlertKind] = {
 """Holds that are told by their cause, from the log; every hold counts for HOLD, from the core's page."""
 
 LOG_KINDS = (
-    "start", "stop", "arm", "trip", "hold", "hold_end", "strategy_stop", "upstream", "venue", "gap",
+    "start", "stop", "arm", "trip", "hold", "hold_end", "strategy_stop", "upstream", "venue", "gap", "disk",
 )  # fmt: skip
 """Entries that are read."""
 
@@ -103,15 +103,16 @@ class Mark(Struct, frozen=True):
 class Known(Struct, kw_only=True):
     """What earlier looks have told, for the next one and for the next life of the process.
 
-    trips, holds ("CAUSE scope"), alarm: as the log tells them.  stop_ns, beat_ns: UTC of the core's last
-    clean stop and last heartbeat.  The rest is of one boot only: epoch and reasons of the guard's page, its
-    count of tamper openings, the core's generation, whether it was lost, and when it was started again
-    (CLOCK_MONOTONIC).
+    trips, holds ("CAUSE scope"), alarm, disk (kinds that stand): as the log tells them.  stop_ns, beat_ns:
+    UTC of the core's last clean stop and last heartbeat.  The rest is of one boot only: epoch and reasons of
+    the guard's page, its count of tamper openings, the core's generation, whether it was lost, and when it
+    was started again (CLOCK_MONOTONIC).
     """
 
     trips: dict[str, Mark] = field(default_factory=dict)
     holds: dict[str, Mark] = field(default_factory=dict)
     alarm: Mark | None = None
+    disk: dict[AlertKind, Mark] = field(default_factory=dict)
     stop_ns: int = 0
     beat_ns: int = 0
     epoch: int | None = None
@@ -157,6 +158,7 @@ class Facts:
         reason = str(data.get("reason"))
         if line.kind == "start":  # holds and alarm were the last process's; this one says them again
             known.holds.clear()
+            known.disk.clear()
             known.alarm = None
         elif line.kind == "stop":
             known.stop_ns = line.utc_ns
@@ -170,6 +172,8 @@ class Facts:
             known.holds.pop(name, None)
         elif line.kind == "upstream" and data.get("alarm"):
             known.alarm = known.alarm or mark
+        elif line.kind == "disk":
+            known.disk = {kind: known.disk.get(kind, mark) for kind in _disk_kinds(data)}
         elif line.kind == "strategy_stop":
             found.happened(AlertKind.STRATEGY_STOP, str(data.get("strategy")), mark)
         elif line.kind in ("venue", "gap"):
@@ -271,6 +275,8 @@ class Facts:
             cause, _, scope = name.partition(" ")
             if cause in HOLD_KINDS:
                 found.stands(HOLD_KINDS[cause], scope, event_ns=mark.utc_ns, log_index=mark.index)
+        for kind, mark in self.known.disk.items():
+            found.stands(kind, event_ns=mark.utc_ns, log_index=mark.index)
         if self.known.alarm is not None:
             alarm = self.known.alarm
             found.stands(AlertKind.UPSTREAM_ALARM, event_ns=alarm.utc_ns, log_index=alarm.index)
@@ -304,6 +310,12 @@ class _Found:
     def utc_of(self, mono_ns: int) -> int:
         """A moment of this boot on the UTC clock."""
         return self.seen.utc_ns - max(0, self.seen.mono_ns - mono_ns)
+
+
+def _disk_kinds(data: Mapping[str, object]) -> list[AlertKind]:
+    """What stands after an entry about the disk."""
+    filling, reserve = data.get("level") in ("alert", "hold"), data.get("reserve") in ("missing", "in use")
+    return [AlertKind.DISK_FILLING] * filling + [AlertKind.DISK_RESERVE] * reserve
 
 
 def _is_open(guard: GuardView) -> bool:

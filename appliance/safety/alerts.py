@@ -45,6 +45,7 @@ class Rule(Struct, frozen=True):
 LONG = -1
 
 _SHOW = "interlock audit show with the alert's log_index has the details"
+_ROOM = "free room on the disk, or give [storage] quota more"
 _TRIPS = {AlertKind[reason.name]: Rule(RECOVERY[reason]) for reason in RECOVERY}
 
 RULES: dict[AlertKind, Rule] = _TRIPS | {
@@ -56,7 +57,9 @@ RULES: dict[AlertKind, Rule] = _TRIPS | {
     AlertKind.HOLD: Rule("the status page names the holds; each ends with its cause", LONG),
     AlertKind.VENUE_DOWN: Rule("see whether the venue answers; nothing has to be armed afterwards", _NS),
     AlertKind.CLOCK_HOLD: Rule("see that the machine reaches its time servers"),
-    AlertKind.DISK_QUOTA: Rule("let the log be witnessed, or give it more room"),
+    AlertKind.DISK_FILLING: Rule(f"{_ROOM}; at 95 % new exposure waits"),
+    AlertKind.DISK_QUOTA: Rule(f"{_ROOM}; the hold ends by itself below 90 %"),
+    AlertKind.DISK_RESERVE: Rule(f"{_ROOM}; nobody arms before the reserve is allocated again, by itself"),
     AlertKind.DEGRADED: Rule("the status page names the part", LONG),
     AlertKind.STRATEGY_STOP: Rule(f"its exposure is worked down, the others go on; {_SHOW}"),
     AlertKind.UPSTREAM_ALARM: Rule(f"stop and compare both logs before anything else; {_SHOW}"),

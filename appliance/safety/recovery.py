@@ -23,7 +23,9 @@ RECOVERY: dict[TripReason, str] = {
         "see what keeps the clock from being right (interlock doctor), wait for 10 minutes synchronised,"
         f" then {_ARM}{_HELD}"
     ),
-    TripReason.AUDIT_STORE: "restart the machine, run interlock verify, free or replace the disk, then arm",
+    TripReason.AUDIT_STORE: (
+        "free or replace the disk; if the log failed, restart the machine and run interlock verify; then arm"
+    ),
     TripReason.DATA_INTEGRITY: (
         "find what failed its check (interlock audit show trip; interlock verify), mend it,"
         f" then {_ARM}{_HELD}"

@@ -2,22 +2,27 @@
 
 Any OSError becomes StoreError. After a failed fsync Linux marks the pages clean, so trying again would
 report a success that is none: nothing here retries, and whoever gets a StoreError starts over in a new
-process (STYLE 4, habit 4; SAFETY 8). A crash leaves the old file, or the new one, or a temp file that the
-next write of the same name removes; each file has one writer.
+process (STYLE 4, habit 4; SAFETY 8). A write refused for want of space is a NoSpaceError, and harmless: it is
+told before anything was taken. An fsync never is, whatever errno it brings.
+
+A crash leaves the old file, or the new one, or a temp file that the next write of the same name removes; each
+file has one writer.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from msgspec import Struct
 
-from appliance.domain.errors import CannotCreateError, ConfigError, StoreError
+from appliance.domain.errors import CannotCreateError, ConfigError, NoSpaceError, StoreError
 
 MAX_READ = 32 * 1024 * 1024
+NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 class Io(Struct, frozen=True):
@@ -85,7 +90,7 @@ def sync_directory(path: Path, io: Io = REAL_IO) -> None:
     """Makes names created, replaced or removed in `path` durable. Raises OSError."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        io.fsync(descriptor)
+        _sync(descriptor, io)
     finally:
         os.close(descriptor)
 
@@ -127,7 +132,7 @@ def _write_temp(path: Path, data: bytes, mode: int, io: Io) -> Path:
             rest = memoryview(data)
             while rest:
                 rest = rest[io.write(descriptor, bytes(rest)) :]
-            io.fsync(descriptor)
+            _sync(descriptor, io)
         finally:
             os.close(descriptor)
     except OSError:
@@ -137,10 +142,19 @@ def _write_temp(path: Path, data: bytes, mode: int, io: Io) -> Path:
     return temp
 
 
+def _sync(descriptor: int, io: Io) -> None:
+    """An fsync that fails for want of space has lost data that a write had accepted: no room mends that."""
+    try:
+        io.fsync(descriptor)
+    except OSError as error:
+        raise OSError(errno.EIO, f"fsync: {error.strerror or error}") from error
+
+
 @contextlib.contextmanager
 def _store_errors(verb: str, path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
         why = f"{error.strerror or error} ({path})"
-        raise StoreError(f"cannot {verb} {path.name} durably", why) from error
+        kind = NoSpaceError if error.errno in NO_SPACE else StoreError
+        raise kind(f"cannot {verb} {path.name} durably", why) from error

@@ -20,6 +20,7 @@ import msgspec
 from msgspec import Struct
 
 from appliance.audit.records import encode_entry
+from appliance.domain.disk import DiskReserve
 from appliance.domain.errors import (
     BusyError,
     ConfigError,
@@ -40,6 +41,8 @@ from appliance.storage.log_wire import (
     OrderRow,
     Publish,
     Ready,
+    Refill,
+    ReserveChanged,
     Signed,
     ToCore,
     decode_to_core,
@@ -69,6 +72,7 @@ class LogSettings(Struct, frozen=True, kw_only=True):
     directory, key_file: as `create_log` made them.  source: name of this writer of entries.
     run: session under which new orders are filed.  publish_ms: shortest pause between publications.
     lock_wait_ms: patience with the writer of a core that just died.
+    reserve_bytes: disk space kept for exits, 0 for none.
     """
 
     directory: Path
@@ -77,6 +81,7 @@ class LogSettings(Struct, frozen=True, kw_only=True):
     run: RunId
     publish_ms: int = 1000
     lock_wait_ms: int = 10_000
+    reserve_bytes: int = 0
     backlog_entries: int = BACKLOG_ENTRIES
     backlog_bytes: int = BACKLOG_BYTES
     command: tuple[str, ...] = WRITER
@@ -126,8 +131,10 @@ class LogClient(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._process: asyncio.subprocess.Process | None = None
         self.failure: InterlockError | None = None
-        self.disk_failed = False  # the writer said so; its death or a backlog say nothing about the disk
+        self.disk_failed = False  # the writer said so; its death, a backlog, a full disk say nothing of it
         self.on_signed: Callable[[LogHead], None] | None = None  # must neither block nor raise
+        self.reserve = DiskReserve(0, settings.reserve_bytes, why="the log is not open yet")
+        self.on_reserve: Callable[[], None] | None = None  # called before what was written on it is durable
 
     @classmethod
     async def start(cls, settings: LogSettings) -> LogClient:
@@ -146,6 +153,7 @@ class LogClient(asyncio.Protocol):
                 *("--key", str(settings.key_file)),
                 *("--publish-ms", str(settings.publish_ms)),
                 *("--lock-wait-ms", str(settings.lock_wait_ms)),
+                *("--reserve-bytes", str(settings.reserve_bytes)),
                 stdin=asyncio.subprocess.DEVNULL,
                 pass_fds=(theirs.fileno(),),
                 env=_environment(),
@@ -216,6 +224,11 @@ class LogClient(asyncio.Protocol):
             await self._changed.wait()
         return self.head
 
+    def refill(self) -> None:
+        """Asks the writer to allocate the disk reserve again; `on_reserve` tells how it went."""
+        if self.failure is None and self._transport is not None:
+            self._transport.write(frame(Refill()))
+
     async def failed(self) -> InterlockError:
         """Returns the error once the log has failed; the runtime waits on it as a deadly loop."""
         while self.failure is None:
@@ -265,14 +278,19 @@ class LogClient(asyncio.Protocol):
                 self._signed, self._root, self._checkpoint = size, root, checkpoint
                 if self.on_signed is not None:
                     self.on_signed(self.head)
+            case ReserveChanged(reserve):
+                self.reserve = reserve
+                if self.on_reserve is not None:
+                    self.on_reserve()
             case Ready():
+                self.reserve = message.reserve
                 self._size = self._durable = message.size
                 self._sources = dict(message.sources)
                 self._signed, self._root = message.signed, message.root
                 self._checkpoint = message.checkpoint
                 self._ready.set_result(message)
-            case Failed(code, what, why, do):
-                self.disk_failed = code == ExitCode.STORE
+            case Failed(code, what, why, do, full):
+                self.disk_failed = code == ExitCode.STORE and not full
                 self._fail(_ERRORS.get(code, StoreError)(what, why, do))
         self._wake()
 

@@ -11,6 +11,7 @@ next start writes the same bytes again.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 from msgspec import Struct
@@ -51,21 +52,25 @@ class Publisher:
         self._content = content
         self._io = io
 
-    def steps(self, head: Head) -> Iterator[None]:
-        """Publishes `head` file by file; between two steps the caller may commit entries.
+    def steps(self, head: Head) -> Iterator[Callable[[], None]]:
+        """What to do before `show`, file by file; between two steps the caller may commit entries.
 
-        Raises StoreError; the files then stand as after a crash.
+        Each may be done again; one that raises StoreError leaves the files as after a crash.
         """
         for tile in new_tiles(self._size, head.size):
-            path = self._directory / tile.path
-            make_directory(path.parent, io=self._io)
-            write_file(path, self._content(tile), io=self._io)
-            yield
+            yield partial(self._write, tile)
         for tile in completed_tiles(self._size, head.size):
-            remove_directory(self._directory / tile.partial_dir, io=self._io)
-            yield
+            yield partial(remove_directory, self._directory / tile.partial_dir, io=self._io)
+
+    def show(self, head: Head) -> None:
+        """Replaces the checkpoint: all it needs is there. Raises StoreError."""
         write_file(self._directory / CHECKPOINT, head.checkpoint, io=self._io)
         self._size = head.size
+
+    def _write(self, tile: Tile) -> None:
+        path = self._directory / tile.path
+        make_directory(path.parent, io=self._io)
+        write_file(path, self._content(tile), io=self._io)
 
 
 def read_published(directory: Path, key: VerifierKey) -> tuple[Checkpoint, bytes]:

@@ -14,6 +14,7 @@ from __future__ import annotations
 VERSION = 1
 DATABASE = "log.db"
 LOCK = "lock"
+RESERVE = "reserve"
 INIT = "interlock init"
 
 ENDED = frozenset({"FILLED", "CANCELED", "REJECTED", "STOPPED_AT_WIRE", "NEVER_ARRIVED"})

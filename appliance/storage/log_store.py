@@ -7,26 +7,38 @@
     publish  the files, last of them the checkpoint
 
 Nothing is tried again after an error: the store refuses, the process ends, the next start looks (SAFETY 8).
+One error is none of the disk's: a write that found no space keeps nothing. A commit then gives the reserve
+back and is done once more; a publication, which no exit needs, may be begun again when there is room.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import apsw
 
 from appliance.audit.checkpoint import Checkpoint, sign_checkpoint
 from appliance.audit.notes import SigningKey
 from appliance.audit.tiles import MAX_ENTRY
-from appliance.domain.errors import ConfigError, InterlockError, InvariantError, StoreError
+from appliance.domain.errors import (
+    ConfigError,
+    InterlockError,
+    InvariantError,
+    NoSpaceError,
+    StoreError,
+)
 from appliance.storage import log_schema as schema
 from appliance.storage.durable import REAL_IO, Io
 from appliance.storage.log_publish import Head, Publisher, read_published, read_witnessed
 from appliance.storage.log_tree import LogTree, TreeRows
 from appliance.storage.log_wire import Append
 from appliance.storage.sqlite import WAL_PAGES, checkpoint_wal, open_store, store_errors
+
+_Result = TypeVar("_Result")
 
 
 class LogStore:
@@ -36,8 +48,15 @@ class LogStore:
     sources: next sequence number of each source.
     """
 
-    def __init__(self, directory: Path, key: SigningKey, io: Io = REAL_IO, vfs: str | None = None) -> None:
-        """Opens and checks what `create_log` made.
+    def __init__(
+        self,
+        directory: Path,
+        key: SigningKey,
+        io: Io = REAL_IO,
+        vfs: str | None = None,
+        give_back: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """Opens and checks what `create_log` made. give_back: frees the disk reserve; False without one.
 
         Raises ConfigError if it is absent, belongs to another key, or is older than what was published or
         witnessed; StoreError if it contradicts itself.
@@ -45,9 +64,12 @@ class LogStore:
         self.path = directory / schema.DATABASE
         self._key = key
         self._broken = False
+        self._give_back = give_back
         self._fresh: list[bytes] = []
         self._wal_pages = 0
-        self._connection = open_store(self.path, schema.VERSION, do=schema.INIT, vfs=vfs)
+        self._connection = self._with_room(
+            partial(open_store, self.path, schema.VERSION, do=schema.INIT, vfs=vfs)
+        )
         self._connection.set_wal_hook(self._note_wal)
         try:
             self._load(directory, io)
@@ -105,10 +127,14 @@ class LogStore:
             for order in append.orders:
                 change = (order.order_id, order.run, order.state, order.instrument, order.source)
                 orders.append((*change, end - 1, order.body))
-        with self._transaction():
+
+
+        def write() -> None:
             self._connection.executemany(schema.INSERT_ENTRY, entries)
             self._connection.executemany(schema.UPSERT_ORDER, orders)
             self._connection.executemany(schema.UPSERT_SOURCE, sources.items())
+
+        self._with_room(partial(self._transact, write))
         self._fresh += [row.body for append in group for row in append.entries]
         self.sources.update(sources)
         self.size = end
@@ -123,34 +149,42 @@ class LogStore:
     def tidy(self) -> None:
         """Checkpoints the write-ahead log once it is long; apart from `commit`, acknowledge first."""
         if self._wal_pages >= WAL_PAGES:
-            with self._last_word(), store_errors(self.path):
-                self._wal_pages = 0
-                checkpoint_wal(self._connection)
+            self._with_room(self._checkpoint_wal)
+            self._wal_pages = 0
 
     def seal(self) -> Head:
         """The signed head over everything committed, durable before this returns. Raises StoreError."""
         self.grow()
         size, root = self._tree.size, self._tree.root()
         if size > self.head.size:
-            with self._transaction():
+
+
+            def raise_head() -> None:
                 self._connection.executemany(schema.INSERT_NODE, self._tree.pending)
                 self._change_head(schema.RAISE_HEAD, (size, root, size))
+
+            self._last_word(partial(self._transact, raise_head))
             self._tree.pending.clear()
             self.head = Head(size, root, b"")
         if not self.head.checkpoint:
             checkpoint = Checkpoint(self._key.name, self.head.size, self.head.root)
             note = sign_checkpoint(checkpoint, self._key)
-            with self._transaction():
-                self._change_head(schema.SIGN_HEAD, (note, self.head.size))
+            sign = partial(self._change_head, schema.SIGN_HEAD, (note, self.head.size))
+            self._last_word(partial(self._transact, sign))
             self.head = Head(self.head.size, self.head.root, note)
         return self.head
 
     def publish(self) -> Iterator[None]:
-        """Seals, then publishes in steps; entries committed in between wait for the next publication."""
+        """Seals, then publishes in steps; entries committed in between wait for the next publication.
+
+        Raises StoreError; after a NoSpaceError, and only then, commits and other publications may follow.
+        """
         head = self.seal()
         if head != self.shown:
-            with self._last_word():
-                yield from self._publisher.steps(head)
+            for step in self._publisher.steps(head):
+                self._last_word(step)
+                yield
+            self._last_word(partial(self._publisher.show, head))
             self.shown = head
 
     def close(self) -> None:
@@ -167,20 +201,49 @@ class LogStore:
         if self._connection.changes() != 1:
             raise InvariantError("the log's head was not where this writer left it", str(self.path))
 
-    @contextlib.contextmanager
-    def _transaction(self) -> Iterator[None]:
+    def _checkpoint_wal(self) -> None:
+        with store_errors(self.path, self._connection):
+            checkpoint_wal(self._connection)
+
+    def _transact(self, write: Callable[[], None]) -> None:
+        """One transaction, durable as a whole when this returns."""
         if self._broken:
             raise StoreError("the audit log failed before", f"nothing is tried again ({self.path})")
-        with self._last_word(), store_errors(self.path):
+        with store_errors(self.path, self._connection), self._rolled_back():
             self._connection.execute("BEGIN IMMEDIATE")
-            yield
+            write()
             self._connection.execute("COMMIT")
 
     @contextlib.contextmanager
-    def _last_word(self) -> Iterator[None]:
-        """After an error in here the store takes nothing any more."""
+    def _rolled_back(self) -> Iterator[None]:
+        """After an error no transaction is open: SQLite ends most by itself, not all."""
         try:
             yield
+        except apsw.Error:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+            raise
+
+    def _with_room(self, step: Callable[[], _Result]) -> _Result:
+        """A step the log cannot do without: once more if the disk was full and there was a reserve to give
+        back. If there was none, or not enough, the store takes nothing any more."""
+        try:
+            try:
+                return self._last_word(step)
+            except NoSpaceError:
+                if not self._give_back():
+                    raise
+                return self._last_word(step)
+        except InterlockError:
+            self._broken = True
+            raise
+
+    def _last_word(self, step: Callable[[], _Result]) -> _Result:
+        """After any error but a full disk, the store takes nothing any more."""
+        try:
+            return step()
+        except NoSpaceError:
+            raise
         except InterlockError:
             self._broken = True
             raise

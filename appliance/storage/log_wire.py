@@ -1,7 +1,9 @@
 """What core and log writer say to each other: msgpack behind a four-byte length, over a socket pair.
 
-The core sends Append and Publish; the writer answers Ready once, then Durable after every commit, Signed
-after every publication, and Failed as its last word. Both ends are of one version and one trust.
+The core sends Append, Publish and Refill; the writer answers Ready once, then Durable after every commit,
+Signed after every publication, ReserveChanged whenever the disk reserve changed (when it was given back:
+before the Durable of what was written on it), and Failed as its last word. Both ends are of one version and
+one trust.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from typing import TypeAlias
 import msgspec
 from msgspec import Struct
 
+from appliance.domain.disk import DiskReserve
 from appliance.domain.errors import InvariantError
 
 MAX_FRAME = 64 * 1024 * 1024
@@ -54,6 +57,16 @@ class Publish(Struct, frozen=True, array_like=True, tag=2):
     """Sign and publish now, whatever the cadence says."""
 
 
+class Refill(Struct, frozen=True, array_like=True, tag=7):
+    """There is room again: allocate the reserve."""
+
+
+class ReserveChanged(Struct, frozen=True, array_like=True, tag=8):
+    """The disk reserve is another than before."""
+
+    reserve: DiskReserve
+
+
 class Ready(Struct, frozen=True, array_like=True, tag=3):
     """The store is open. size: entries in it, all durable.  sources: next sequence number of each."""
 
@@ -62,6 +75,7 @@ class Ready(Struct, frozen=True, array_like=True, tag=3):
     signed: int
     root: bytes
     checkpoint: bytes
+    reserve: DiskReserve
 
 
 class Durable(Struct, frozen=True, array_like=True, tag=4):
@@ -79,16 +93,18 @@ class Signed(Struct, frozen=True, array_like=True, tag=5):
 
 
 class Failed(Struct, frozen=True, array_like=True, tag=6):
-    """The writer ends with this exit code; what, why and do as in InterlockError."""
+    """The writer ends with this exit code; what, why and do as in InterlockError. full: for want of space and
+    of nothing else."""
 
     exit_code: int
     what: str
     why: str
     do: str
+    full: bool
 
 
-ToWriter: TypeAlias = Append | Publish
-ToCore: TypeAlias = Ready | Durable | Signed | Failed
+ToWriter: TypeAlias = Append | Publish | Refill
+ToCore: TypeAlias = Ready | Durable | Signed | ReserveChanged | Failed
 
 _encoder = msgspec.msgpack.Encoder()
 _to_writer: msgspec.msgpack.Decoder[ToWriter] = msgspec.msgpack.Decoder(ToWriter)

@@ -1,6 +1,6 @@
 """The log writer: a process of its own, child of the core, the only one that writes the audit log.
 
-    python -m appliance.storage.log_writer --fd N --directory DIR --key FILE
+    python -m appliance.storage.log_writer --fd N --directory DIR --key FILE [--reserve-bytes N]
 
 It reads frames from an inherited socket, takes all that has arrived as one group, commits it in one
 transaction, acknowledges, and then sees to tree, checkpoint and files (measured beside a busy core: a
@@ -10,6 +10,10 @@ are ignored for the same reason; the core decides when it ends.
 
 A lock on `<dir>/lock` makes a second writer impossible. After an error it says Failed and exits with that
 error's code; it never writes again (SAFETY 8).
+
+It owns the disk reserve. A commit that finds no space gives it back, says so, and is done once more. From
+then on nothing is published but what is asked for: partial tiles are many times larger than the entries in
+them. A publication that finds no space waits for better times.
 """
 
 from __future__ import annotations
@@ -26,11 +30,11 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from appliance.domain.errors import BusyError, InterlockError
+from appliance.domain.errors import BusyError, InterlockError, NoSpaceError
 from appliance.domain.exit_codes import ExitCode
 from appliance.storage.durable import REAL_IO, Io, open_existing
 from appliance.storage.keys import read_signing_key
-from appliance.storage.log_schema import INIT, LOCK
+from appliance.storage.log_schema import INIT, LOCK, RESERVE
 from appliance.storage.log_store import LogStore
 from appliance.storage.log_wire import (
     Append,
@@ -39,38 +43,46 @@ from appliance.storage.log_wire import (
     Frames,
     Publish,
     Ready,
+    Refill,
+    ReserveChanged,
     Signed,
     ToCore,
     decode_to_writer,
     frame,
 )
+from appliance.storage.reserve import ReserveFile
 
 GROUP_BYTES = 4 * 1024 * 1024
 _CHUNK = 256 * 1024
 _LOCK_POLL_S = 0.02
+_FULL_PAUSE_NS = 10_000_000_000
 
 
 class LogWriter:
     """The loop between socket and store. Single-threaded; `run` returns when the core is gone."""
 
-    def __init__(self, link: socket.socket, store: LogStore, publish_every_ns: int) -> None:
-        """link: a connected stream socket.  publish_every_ns: shortest pause between publications."""
+    def __init__(
+        self, link: socket.socket, store: LogStore, publish_every_ns: int, reserve: ReserveFile
+    ) -> None:
+        """link: a connected stream socket.  publish_every_ns: shortest pause between publications.
+        reserve: the one the store gives back."""
         self._link = link
         self._store = store
+        self._reserve = reserve
         self._every_ns = publish_every_ns
         self._frames = Frames()
         self._publication: Iterator[None] | None = None
-        self._wanted = False
+        self._wanted = self._asked = False  # somebody asked: for the next publication, for this one
         self._closed = False
         self._mute = False
         self._last_ns = -publish_every_ns
 
     def run(self) -> None:
         """Serves the core until it closes the socket; then publishes what is left. Raises StoreError."""
-        shown = self._store.shown
-        self._send(
-            Ready(self._store.size, self._store.sources, shown.size, shown.root, shown.checkpoint)
-        )
+        store, shown = self._store, self._store.shown
+        head = (shown.size, shown.root, shown.checkpoint)
+        self._send(Ready(store.size, store.sources, *head, self._reserve.state()))
+        self._reserve.on_change = lambda: self._send(ReserveChanged(self._reserve.state()))
         while not self._closed:
             self._take()
             self._advance()
@@ -82,17 +94,21 @@ class LogWriter:
 
     def _take(self) -> None:
         """Waits for work, then commits everything that has arrived as one group."""
-        group = []
+        group, refill = [], False
         for body in self._receive():
             message = decode_to_writer(body)
             if isinstance(message, Append):
                 group.append(message)
             elif isinstance(message, Publish):
                 self._wanted = True
+            elif isinstance(message, Refill):
+                refill = True
         if group:
             self._send(Durable(self._store.commit(group)))
             self._store.grow()
             self._store.tidy()
+        if refill:
+            self._reserve.fill()
 
     def _receive(self) -> list[bytes]:
         if not select.select([self._link], [], [], self._patience_s())[0]:
@@ -117,21 +133,30 @@ class LogWriter:
         """How long to wait for the core: not while publishing, to the cadence if something is unpublished."""
         if self._publication is not None or self._wanted:
             return 0
-        if self._store.size == self._store.shown.size:
+        if not self._unpublished():
             return None
         return max(0, self._last_ns + self._every_ns - time.monotonic_ns()) / 1e9
+
+    def _unpublished(self) -> bool:
+        """Something waits for the cadence."""
+        return self._store.size != self._store.shown.size and not self._reserve.state().given
 
     def _advance(self) -> None:
         """One step of a publication: one file. Commits go before and in between."""
         if self._publication is None:
-            due = self._store.size != self._store.shown.size
+            due = self._unpublished()
             due = due and time.monotonic_ns() >= self._last_ns + self._every_ns
             if not due and not self._wanted:
                 return
-            self._wanted = False
+            self._asked, self._wanted = self._wanted, False
             self._publication = self._store.publish()
         try:
             next(self._publication)
+        except NoSpaceError:
+            if self._asked:
+                raise  # whoever asked waits for an answer
+            self._publication = None
+            self._last_ns = time.monotonic_ns() + _FULL_PAUSE_NS - self._every_ns
         except StopIteration:
             self._publication = None
             self._last_ns = time.monotonic_ns()
@@ -177,10 +202,16 @@ def serve(arguments: argparse.Namespace, io: Io = REAL_IO, vfs: str | None = Non
     try:
         directory = Path(arguments.directory)
         with only_writer(directory, arguments.lock_wait_ms / 1000):
-            store = LogStore(directory, read_signing_key(Path(arguments.key)), io, vfs)
-            LogWriter(link, store, arguments.publish_ms * 1_000_000).run()
+            reserve = ReserveFile(directory / RESERVE, arguments.reserve_bytes)
+            reserve.find()
+            key = read_signing_key(Path(arguments.key))
+            store = LogStore(directory, key, io, vfs, reserve.give_back)
+            if not reserve.state().given:  # opening the store on a full disk may have taken it already
+                reserve.fill()
+            LogWriter(link, store, arguments.publish_ms * 1_000_000, reserve).run()
     except InterlockError as error:
-        failed = Failed(int(error.exit_code), error.what, error.why, error.do)
+        full = isinstance(error, NoSpaceError)
+        failed = Failed(int(error.exit_code), error.what, error.why, error.do, full)
         try:
             link.sendall(frame(failed))
         except OSError:
@@ -198,6 +229,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--directory", required=True, help="the log store")
     parser.add_argument("--key", required=True, help="the log's signing key file")
     parser.add_argument("--publish-ms", type=int, default=1000, help="shortest time between publications")
+    parser.add_argument("--reserve-bytes", type=int, default=0, help="disk space kept for exits")
     parser.add_argument("--lock-wait-ms", type=int, default=10_000, help="patience with a predecessor")
     return parser.parse_args(arguments)
 

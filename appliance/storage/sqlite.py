@@ -1,7 +1,9 @@
 """SQLite as a durable store: WAL, `synchronous=FULL` set and read back, never created by a daemon.
 
 Every error of the library becomes StoreError: after a failed write or fsync the state of the file is
-unknown to this process (SAFETY 8). `vfs` lets a test put failing system calls under the real library.
+unknown to this process (SAFETY 8). Only a write that found no space is a NoSpaceError: SQLite has rolled the
+transaction back, and what it had begun to write behind the last commit is never read. `vfs` lets a test put
+failing system calls under the real library.
 """
 
 from __future__ import annotations
@@ -13,7 +15,8 @@ from pathlib import Path
 
 import apsw
 
-from appliance.domain.errors import CannotCreateError, ConfigError, StoreError
+from appliance.domain.errors import CannotCreateError, ConfigError, NoSpaceError, StoreError
+from appliance.storage.durable import NO_SPACE
 
 BUSY_MS = 5000
 WAL_PAGES = 1000
@@ -74,12 +77,23 @@ def quick_check(connection: apsw.Connection) -> None:
 
 
 @contextlib.contextmanager
-def store_errors(path: Path) -> Iterator[None]:
-    """Turns what SQLite raises into StoreError."""
+def store_errors(path: Path, connection: apsw.Connection | None = None) -> Iterator[None]:
+    """Turns what SQLite raises into StoreError. connection: whose errno tells a used-up quota from a bad
+    disk."""
     try:
         yield
     except apsw.Error as error:
-        raise StoreError(f"{path.name} cannot be used", f"{error} ({path})") from error
+        kind = NoSpaceError if _no_space(error, connection) else StoreError
+        raise kind(f"{path.name} cannot be used", f"{error} ({path})") from error
+
+
+def _no_space(error: apsw.Error, connection: apsw.Connection | None) -> bool:
+    """SQLite calls ENOSPC full and EDQUOT an input/output error. The shared index of the write-ahead log
+    (SHMSIZE) is a copy in memory: it may always be tried again. An fsync is never counted here."""
+    code = getattr(error, "extendedresult", 0)
+    if isinstance(error, apsw.FullError) or code == apsw.SQLITE_IOERR_SHMSIZE:
+        return True
+    return code == apsw.SQLITE_IOERR_WRITE and connection is not None and connection.system_errno in NO_SPACE
 
 
 def checkpoint_wal(connection: apsw.Connection) -> None:

@@ -25,9 +25,9 @@ from prometheus_client.utils import floatToGoString
 from appliance.domain.alert import MEANING
 from appliance.domain.mode import HoldCause, Mode, TripReason
 from appliance.domain.reasons import Reason
-from appliance.domain.status import Histogram, Status
+from appliance.domain.status import Disk, Histogram, Status
 from appliance.web.text import clean
-from appliance.web.words import FEED, PART_STATES, STRATEGY_STATES
+from appliance.web.words import DISK_LEVELS, FEED, PART_STATES, RESERVE_STATES, STRATEGY_STATES
 
 _Counted = TypeVar("_Counted", CounterMetricFamily, GaugeMetricFamily)
 
@@ -55,6 +55,7 @@ class StatusCollector(Collector):
         yield from _gate(self._status)
         yield from _parts(self._status)
         yield from _audit(self._status)
+        yield from _disk(self._status)
         yield from _feed(self._status)
 
 
@@ -159,6 +160,22 @@ def _audit(status: Status) -> Iterator[Metric]:
     )
     yield GaugeMetricFamily("interlock_audit_witnessed_entries", "Entries co-signed.", value=head.witnessed)
     yield _flag("interlock_audit_alarm", "1 while an alarm about the log stands.", bool(head.alarm))
+
+
+def _disk(status: Status) -> Iterator[Metric]:
+    """-1 while nobody has measured; the reserve counts as taken."""
+    disk = status.disk or Disk("", -1, -1, -1, -1, "", -1)
+    yield _one_of("interlock_disk_level", "1 for the level of the disk.", "level", DISK_LEVELS, disk.level)
+    for name, text, value in (
+        ("taken", "Taken by the state directory.", disk.taken_bytes),
+        ("left", "What it may and can still take.", disk.left_bytes),
+        ("quota", "What it may take at most.", disk.quota_bytes),
+    ):
+        yield GaugeMetricFamily(f"interlock_disk_{name}_bytes", text, value=value)
+    yield _one_of(
+        "interlock_disk_reserve", "1 for the disk reserve's state.", "state", RESERVE_STATES, disk.reserve
+    )
+    yield GaugeMetricFamily("interlock_disk_reserve_bytes", "Allocated for exits.", value=disk.reserve_bytes)
 
 
 def _feed(status: Status) -> Iterator[Metric]:

@@ -44,7 +44,7 @@ HOLD: dict[str, str] = {
     HoldCause.VENUE_DOWN.value: "The venue does not answer.",
     HoldCause.GUARD_LATE.value: "The guard's heartbeat is late.",
     HoldCause.PAGE_MISMATCH.value: "Two words of the guard's page disagree.",
-    HoldCause.DISK_QUOTA.value: "The disk quota is nearly used up.",
+    HoldCause.DISK_QUOTA.value: "The disk has no room to spare, or nobody knows.",
 }
 
 MISSING: dict[str, str] = {
@@ -55,7 +55,7 @@ MISSING: dict[str, str] = {
     "flat": "nothing is held",
     "losses_in_limits": "losses are inside their limits",
     "clock_ok": "the clock is synchronised",
-    "store_ok": "the audit log takes entries",
+    "store_ok": "the audit log takes entries and its disk reserve is in place",
 }
 """What an arm press waits for, by the names of `Status.missing`."""
 
@@ -79,6 +79,8 @@ FEED: dict[str, str] = {
 }
 
 SEVERITIES = tuple(severity.value for severity in Severity)
+DISK_LEVELS = ("ok", "alert", "hold")
+RESERVE_STATES = ("in place", "missing", "in use")
 PART_STATES = ("ok", "degraded", "down")
 STRATEGY_STATES = ("running", "stopped")
 

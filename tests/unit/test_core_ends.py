@@ -102,14 +102,14 @@ def test_a_deadly_loop_that_returns_ends_the_core() -> None:
 
 
 def test_what_is_deadly_and_what_degrades() -> None:
-    """By inspection of the one TaskGroup: safety loop and audit log are deadly, page and upstream degrade."""
+    """By inspection of the one TaskGroup: safety loop, audit log and its disk are deadly, others degrade."""
     (module,) = [m for m in modules("appliance") if m.name == "appliance.runtime.core"]
     found: dict[str, set[str]] = {"_deadly": set(), "self._degrades": set()}
     for node in ast.walk(module.tree):
         if isinstance(node, ast.Call) and ast.unparse(node.func) in found:
             found[ast.unparse(node.func)].add(ast.literal_eval(node.args[0]))
     assert found == {
-        "_deadly": {"safety loop", "audit log", "clock watch"},
+        "_deadly": {"safety loop", "audit log", "clock watch", "disk watch"},
         "self._degrades": {"upstream", "status page", "gap entries", "log check"},
     }
 

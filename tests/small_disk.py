@@ -1,0 +1,64 @@
+"""A small file system of its own that a test may fill: real ENOSPC instead of a pretended one.
+
+A tmpfs in memory, which needs the right to mount; without it these tests are skipped and say so.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+MIB = 1024 * 1024
+
+
+class SmallDisk:
+    """A mounted tmpfs. `fill` and `drain` work on a file of their own."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._filler = path / "filler"
+
+    def free(self) -> int:
+        """Bytes anybody could still take."""
+        room = os.statvfs(self.path)
+        return room.f_bavail * room.f_frsize
+
+    def fill(self, leave: int = 0) -> None:
+        """Takes what is free but for `leave` bytes."""
+        handle = os.open(self._filler, os.O_CREAT | os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+        try:
+            while (free := self.free() - leave) > 0:
+                os.write(handle, bytes(min(free, MIB)))
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+        finally:
+            os.close(handle)
+
+    def drain(self) -> None:
+        """Gives it all back."""
+        self._filler.unlink()
+
+
+@contextlib.contextmanager
+def small_disk(path: Path, size: int) -> Iterator[SmallDisk]:
+    """A file system of `size` bytes at `path`, gone with the block. Skips where mounting is refused."""
+    path.mkdir(exist_ok=True)
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={size},mode=0700", "interlock-test", str(path)]
+    try:
+        done = subprocess.run(mount, capture_output=True, text=True, check=False)
+        refused = done.stderr.strip() if done.returncode else ""
+    except FileNotFoundError as error:
+        refused = str(error)
+    if refused:
+        pytest.skip(f"NOT SHOWN HERE: a really full disk needs the right to mount a tmpfs ({refused})")
+    try:
+        yield SmallDisk(path)
+    finally:
+        subprocess.run(["umount", "--lazy", str(path)], check=True)
