@@ -13,7 +13,7 @@ from msgspec import Struct
 from appliance.runtime.units import Duration, Money, Share, Size
 
 RESERVE_LEAST = 1_000_000
-"""Bytes. What a commit writes is gathered in up to 4 MB of write-ahead log before its room is used again."""
+"""Bytes; measured, hundreds of exits (tests/faults/test_disk_full_log.py)."""
 
 
 class BoxConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
