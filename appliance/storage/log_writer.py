@@ -97,6 +97,8 @@ class LogWriter:
 
     def _follow_reserve(self) -> None:
         self._keep_wal()
+        if self._reserve.state().given and not self._asked:
+            self._publication = None  # the next one begins where this one did
         self._send(ReserveChanged(self._reserve.state()))
 
     def _keep_wal(self) -> None:

@@ -18,7 +18,8 @@ from appliance.domain.mode import BOX, HoldCause, Mode, TripReason
 from appliance.domain.status import Disk
 from appliance.runtime import disk_watch
 from appliance.runtime.disk_gauge import DiskGauge, Reading, directory_bytes, free_bytes, read_note
-from appliance.runtime.disk_watch import FULL, DiskWatch, disk_part, note_text, size_text
+from appliance.runtime.disk_text import disk_part, note_text, size_text
+from appliance.runtime.disk_watch import FULL, DiskWatch
 from appliance.runtime.paths import Paths
 from appliance.safety.disk import UNMEASURED_NS, DiskLevel, Room
 from tests.kit import SECOND, Core

@@ -138,6 +138,35 @@ def test_a_disk_that_fails_while_giving_back_is_an_error_like_any_other(
     assert not isinstance(caught.value, NoSpaceError)
 
 
+@pytest.mark.parametrize(
+    ("code", "deadly"), [(errno.EIO, True), (errno.ENOSPC, False), (errno.EDQUOT, False)]
+)
+def test_a_bad_disk_is_not_taken_for_a_full_one(
+    tmp_path: Path, monkeypatch: Any, code: int, deadly: bool
+) -> None:
+    """An fsync that fails while the reserve is made ends the log as every other does; want of room holds."""
+
+    def fail(_handle: int) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(os, "fsync", fail)
+    reserve = ReserveFile(tmp_path / "reserve", SIZE)
+    if deadly:
+        with pytest.raises(StoreError, match="made durable"):
+            reserve.fill()
+    else:
+        reserve.fill()
+    assert reserve.state().missing == SIZE
+
+
+def test_a_whole_reserve_costs_a_start_no_write(tmp_path: Path, monkeypatch: Any) -> None:
+    """Found, measured, left alone."""
+    _whole(tmp_path / "reserve")
+    monkeypatch.setattr(os, "ftruncate", None)
+    monkeypatch.setattr(os, "fsync", None)
+    assert _whole(tmp_path / "reserve").state() == DiskReserve(SIZE, SIZE)
+
+
 def _failing(name: str, code: int) -> Io:
     def fail(*_arguments: Any) -> Any:
         raise OSError(code, os.strerror(code))
