@@ -11,7 +11,7 @@ from appliance.domain.mode import Mode, TripReason
 from appliance.runtime.alert_files import FRESH_NS as FRESH_ALERTS_NS
 from appliance.runtime.alert_files import board_age_ns, read_board
 from appliance.runtime.disk_gauge import read_note
-from appliance.runtime.disk_watch import note_text
+from appliance.runtime.disk_text import note_text
 from appliance.runtime.guard_link import PATTERNS, Glance, boot_text
 from appliance.runtime.paths import Paths
 from appliance.runtime.terminal import Terminal

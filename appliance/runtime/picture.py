@@ -22,7 +22,8 @@ from appliance.memory.service_store import MemoryService
 from appliance.runtime.alert_files import BoardView
 from appliance.runtime.build import Parts
 from appliance.runtime.config import Config
-from appliance.runtime.disk_watch import DiskWatch, disk_part
+from appliance.runtime.disk_text import disk_part
+from appliance.runtime.disk_watch import DiskWatch
 from appliance.runtime.units import Money
 from appliance.runtime.version import commit
 from appliance.safety.modes import SYSTEM_MODE

@@ -44,6 +44,7 @@ _Result = TypeVar("_Result")
 class LogStore:
     """Open log store; one per directory (`log_writer` holds the lock).
 
+    wal_pages: length at which `tidy` empties the write-ahead log.
     size: entries in it.  head: the largest that may be signed.  shown: the published one.
     sources: next sequence number of each source.
     """
@@ -66,7 +67,8 @@ class LogStore:
         self._broken = False
         self._give_back = give_back
         self._fresh: list[bytes] = []
-        self._wal_pages = 0
+        self._wal_length = 0
+        self.wal_pages = WAL_PAGES
         self._connection = self._with_room(
             partial(open_store, self.path, schema.VERSION, do=schema.INIT, vfs=vfs)
         )
@@ -148,9 +150,9 @@ class LogStore:
 
     def tidy(self) -> None:
         """Checkpoints the write-ahead log once it is long; apart from `commit`, acknowledge first."""
-        if self._wal_pages >= WAL_PAGES:
+        if self._wal_length >= self.wal_pages:
             self._with_room(self._checkpoint_wal)
-            self._wal_pages = 0
+            self._wal_length = 0
 
     def seal(self) -> Head:
         """The signed head over everything committed, durable before this returns. Raises StoreError."""
@@ -193,7 +195,7 @@ class LogStore:
             self._connection.close()
 
     def _note_wal(self, _connection: apsw.Connection, _name: str, pages: int) -> int:
-        self._wal_pages = pages
+        self._wal_length = pages
         return apsw.SQLITE_OK
 
     def _change_head(self, statement: str, values: tuple[object, ...]) -> None:

@@ -12,8 +12,8 @@ A lock on `<dir>/lock` makes a second writer impossible. After an error it says 
 error's code; it never writes again (SAFETY 8).
 
 It owns the disk reserve. A commit that finds no space gives it back, says so, and is done once more. From
-then on nothing is published but what is asked for: partial tiles are many times larger than the entries in
-them. A publication that finds no space waits for better times.
+then on nothing is published but what is asked for (partial tiles are many times larger than the entries in
+them), and the write-ahead log is kept short. A publication that finds no space waits for better times.
 """
 
 from __future__ import annotations
@@ -51,11 +51,13 @@ from appliance.storage.log_wire import (
     frame,
 )
 from appliance.storage.reserve import ReserveFile
+from appliance.storage.sqlite import WAL_PAGES
 
 GROUP_BYTES = 4 * 1024 * 1024
 _CHUNK = 256 * 1024
 _LOCK_POLL_S = 0.02
 _FULL_PAUSE_NS = 10_000_000_000
+_SPARING_PAGES = 64  # a long one would take 4 MB before its room is used again
 
 
 class LogWriter:
@@ -82,7 +84,8 @@ class LogWriter:
         store, shown = self._store, self._store.shown
         head = (shown.size, shown.root, shown.checkpoint)
         self._send(Ready(store.size, store.sources, *head, self._reserve.state()))
-        self._reserve.on_change = lambda: self._send(ReserveChanged(self._reserve.state()))
+        self._reserve.on_change = self._follow_reserve
+        self._keep_wal()
         while not self._closed:
             self._take()
             self._advance()
@@ -91,6 +94,15 @@ class LogWriter:
         for _ in self._store.publish():
             pass
         self._store.close()
+
+    def _follow_reserve(self) -> None:
+        self._keep_wal()
+        if self._reserve.state().given and not self._asked:
+            self._publication = None  # the next one begins where this one did
+        self._send(ReserveChanged(self._reserve.state()))
+
+    def _keep_wal(self) -> None:
+        self._store.wal_pages = _SPARING_PAGES if self._reserve.state().given else WAL_PAGES
 
     def _take(self) -> None:
         """Waits for work, then commits everything that has arrived as one group."""

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from appliance.domain.disk import DiskReserve
 from appliance.domain.errors import StoreError
+from appliance.storage.durable import NO_SPACE
 
 SLACK = 1024 * 1024
 """Bytes that stay free beside a new reserve: allocating it must not be what fills the disk."""
@@ -49,7 +50,10 @@ class ReserveFile:
                 self._why = error.strerror or str(error)
 
     def fill(self) -> None:
-        """Makes the reserve whole, or none at all, and says why. Never raises: a box without one holds."""
+        """Makes the reserve whole, or none at all, and says why: a box without one starts, and holds.
+
+        Raises StoreError for a failed fsync alone: that is a bad disk, whatever the file was for.
+        """
         if not self._wanted:
             return
         try:
@@ -91,10 +95,21 @@ class ReserveFile:
             if free < missing + SLACK:
                 raise OSError(errno.ENOSPC, f"{free} bytes are free, {missing + SLACK} are needed")
             os.posix_fallocate(handle, 0, self._wanted)
+        elif os.fstat(handle).st_size == self._wanted:
+            return
         os.ftruncate(handle, self._wanted)
-        os.fsync(handle)
+        self._sync(handle)
         if _allocated(handle) < self._wanted:
             raise OSError(errno.EOPNOTSUPP, "the file system does not allocate in advance")
+
+    def _sync(self, handle: int) -> None:
+        try:
+            os.fsync(handle)
+        except OSError as error:
+            if error.errno in NO_SPACE:
+                raise  # nothing but the reserve itself is lost
+            why = f"{error.strerror or error} ({self._path})"
+            raise StoreError("the disk reserve cannot be made durable", why) from error
 
     @contextlib.contextmanager
     def _open(self) -> Iterator[int]:

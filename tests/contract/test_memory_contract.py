@@ -162,6 +162,24 @@ def test_a_full_queue_drops_and_counts(tmp_path: Path) -> None:
     assert (one.stats().queued, one.stats().dropped) == (5, 7)
 
 
+def test_a_disk_without_room_is_not_written_to(tmp_path: Path) -> None:
+    """What is not stored is counted; the session and the answers go on, and so does storing when there is."""
+
+    async def use(one: MemoryService) -> None:
+        remember_all(one, BARS[:100])
+        assert await one.settle()
+        one.may_store = False
+        remember_all(one, BARS[100:150])
+        assert await one.settle()
+        assert (one.stats().rows, one.stats().dropped) == (100, 50)
+        assert one.session.recent(SPX, 1) == (BARS[149],)
+        assert await one.find_similar_conditions(SPX, 3)
+        one.may_store = True
+        remember_all(one, BARS[150:])
+
+    assert running(tmp_path, use).stats().rows == 150
+
+
 def test_closing_stores_what_lingers(tmp_path: Path) -> None:
     """A bar may wait an hour for company, not longer than the process."""
 

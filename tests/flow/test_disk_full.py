@@ -78,7 +78,7 @@ def _reasons(box: Box) -> list[str]:
     return [str(trip["reason"]) for trip in box.entries("trip")]
 
 
-@pytest.mark.safety("S8.6", "S8.7", "S1.18")
+@pytest.mark.safety("S8.6")
 def test_a_full_disk_trips_and_the_box_can_be_armed_again(box: Box, disk: SmallDisk, up: Child) -> None:
     """Full: trip, hold and alert while the core goes on; room again: reserve, end of the hold, NORMAL.
 
@@ -138,7 +138,7 @@ def _alerts(box: Box) -> set[str]:
     return {line.kind for line in status.alerts} if status is not None else set()
 
 
-@pytest.mark.safety("S8.7", "S1.11")
+@pytest.mark.safety("S8.7", "S1.18")
 def test_a_nearly_full_disk_holds_and_lets_go(box: Box, disk: SmallDisk, up: Child) -> None:
     """95 % gone: alert and hold, no trip, the reserve untouched; below 90 % it ends by itself."""
     disk.fill(leave=6_000_000)  # the hold begins at 6.4 MB

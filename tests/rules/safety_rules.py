@@ -70,7 +70,9 @@ S1.18 OTA, a stepped or unsynchronised clock and the disk quota are holds
  unit/test_safety_clock_watch.py::test_an_hour_without_synchronisation
  unit/test_runtime_clock.py::test_a_step_back_is_a_hold_that_ends_by_itself
  flow/test_clock.py::test_a_clock_that_is_lost_steps_and_comes_back
- open: no update and no quota exist here; their causes, words and matrix row do (S8.7)
+ unit/test_disk_watch.py::test_a_hold_is_recorded_once_with_its_end
+ flow/test_disk_full.py::test_a_nearly_full_disk_holds_and_lets_go
+ open: no update exists here; its cause, words and matrix row do
 S1.19 The first button edge shuts the gate at once
  unit/test_guard_kill_switch.py::test_the_first_open_reading_trips_without_debounce
  unit/test_guard_machine.py::test_a_press_shuts_the_gate_in_the_same_pass
@@ -109,6 +111,7 @@ S1.28 The guard lost for more than 2 s trips
  unit/test_safety_controller.py::test_a_silent_guard_is_a_hold_then_a_trip
 S1.29 A failed audit store trips
  flow/test_core_exits.py::test_an_exit_leaves_although_the_log_is_lost_and_new_exposure_does_not
+ unit/test_disk_watch.py::test_the_reserve_in_use_trips_and_holds
 S1.30 A position that disagrees with the venue trips
  flow/test_core_exits.py::test_a_venue_that_disagrees_trips
  flow/test_safety_loop.py::test_an_account_that_disagrees_trips_and_is_not_reconciled
@@ -407,6 +410,7 @@ S7.10 An exit goes inside the collar first, then wider, at last to any price
  flow/test_core_exits.py::test_a_new_trip_begins_inside_the_collar_again
 S8.1 Durable-before-send binds what may increase exposure
  flow/test_before_sending.py::test_new_exposure_waits_until_it_is_durable
+ flow/test_disk_orders.py::test_an_entry_recorded_on_the_reserve_never_leaves
 S8.2 CANCEL and exits wait at most 50 ms for the log, then go
  flow/test_before_sending.py::test_an_exit_waits_50_ms_for_the_log_and_then_goes
  flow/test_core_exits.py::test_an_exit_leaves_although_the_log_is_lost_and_new_exposure_does_not
@@ -426,9 +430,37 @@ S8.5 After an fsync error no arming until reboot and a full verify
  flow/test_owed_to_the_log.py::test_a_log_that_does_not_verify_trips_and_nobody_arms
  unit/test_runtime_history.py::test_a_stop_before_the_log_was_read_whole_is_no_good_end
 S8.6 A reserve of disk space only exits may use is pre-allocated
- open: not built: nothing is pre-allocated for exits
+ unit/test_storage_reserve.py::test_a_reserve_is_blocks_and_not_a_promise
+ unit/test_storage_reserve.py::test_it_is_given_back_once_and_can_be_made_again
+ unit/test_storage_reserve.py::test_a_reserve_that_cannot_be_made_is_said_and_raises_nothing
+ faults/test_disk_full_log.py::test_freeing_the_reserve_lets_the_commit_pass_that_found_no_space
+ faults/test_disk_full_log.py::test_when_the_reserve_is_used_up_too_the_log_fails_as_it_always_did
+ faults/test_disk_full_log.py::test_a_start_on_a_full_disk_uses_the_reserve_and_says_so
+ faults/test_disk_full_log.py::test_no_room_for_a_reserve_is_said_and_made_good
+ faults/test_disk_full_log.py::test_what_was_used_is_made_again_and_used_again
+ flow/test_disk_orders.py::test_an_entry_recorded_on_the_reserve_never_leaves
+ flow/test_disk_orders.py::test_a_signal_to_enter_is_counted_and_a_signal_to_leave_is_followed
+ flow/test_disk_orders.py::test_nobody_arms_without_the_reserve
+ unit/test_disk_watch.py::test_the_reserve_in_use_trips_and_holds
+ unit/test_disk_watch.py::test_the_trip_shuts_the_gate_before_anything_else_is_done
+ unit/test_disk_watch.py::test_it_is_asked_for_again_where_there_is_room
+ unit/test_disk_watch.py::test_a_reserve_that_was_never_made_holds_and_trips_nothing
+ unit/test_disk_watch.py::test_denials_are_counted_while_only_exits_may_write
+ unit/test_disk_watch.py::test_the_desk_records_exits_whatever_the_disk_says
+ unit/test_safety_disk.py::test_what_follows
+ flow/test_disk_full.py::test_a_full_disk_trips_and_the_box_can_be_armed_again
 S8.7 Quota: 80 % alerts, 95 % is a hold
- open: no quota is watched; the cause DISK_QUOTA and its words exist
+ unit/test_safety_disk.py::test_each_level_begins_at_its_figure_and_ends_below_another
+ unit/test_safety_disk.py::test_the_figures_are_those_of_the_design
+ unit/test_safety_disk.py::test_what_follows
+ unit/test_safety_disk.py::test_a_disk_that_does_not_answer_is_as_good_as_full
+ unit/test_disk_watch.py::test_until_the_first_look_new_exposure_waits
+ unit/test_disk_watch.py::test_a_hold_is_recorded_once_with_its_end
+ unit/test_disk_watch.py::test_a_disk_that_stalls_stops_its_gauge_and_not_the_loop
+ unit/test_disk_watch.py::test_the_gauge_counts_blocks_in_every_folder
+ unit/test_alert_facts.py::test_the_disk_is_told_by_its_last_entry
+ unit/test_web_metrics.py::test_the_disk_is_measured_in_bytes_and_states
+ flow/test_disk_full.py::test_a_nearly_full_disk_holds_and_lets_go
 S8.8 Denials beyond N/s of one bot become one counted entry a second and the session ends
  open: there are no bot sessions yet (gateway); the kind denied_count exists
 S8.9 One store, one transaction, one fsync per group: entries and order rows; tree and checkpoint follow

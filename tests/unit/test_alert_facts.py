@@ -328,14 +328,41 @@ def test_what_only_the_log_knows_is_an_event(entry: LogLine, kind: str, subject:
     assert found == Sign(kind=AlertKind(kind), subject=subject, event_ns=UTC + 3, log_index=3)
 
 
+@pytest.mark.safety("S8.7")
+@pytest.mark.parametrize(
+    ("level", "reserve", "kinds"),
+    [
+        ("ok", "in place", set()),
+        ("alert", "in place", {"DISK_FILLING"}),
+        ("hold", "in place", {"DISK_FILLING"}),
+        ("ok", "missing", {"DISK_RESERVE"}),
+        ("hold", "in use", {"DISK_FILLING", "DISK_RESERVE"}),
+    ],
+)
+def test_the_disk_is_told_by_its_last_entry(level: str, reserve: str, kinds: set[str]) -> None:
+    """From its first word until another one, or another core, says that it is over."""
+    one = facts()
+    one.look(seen(ARMED, CORE, line("disk", 8, level=level, reserve=reserve, percent=81)))
+    look = one.look(seen(ARMED, CORE, line("disk", 9, level=level, reserve=reserve, percent=82)))
+    assert stands(look) == kinds
+    assert {(each.event_ns, each.log_index, each.subject) for each in look.standing} <= {(UTC + 8, 8, "")}
+    known = msgspec.json.decode(msgspec.json.encode(one.known), type=Known)
+    assert stands(facts(known).look(seen())) == kinds, "over a restart of the alerter"
+    assert stands(facts(known).look(seen(ARMED, CORE, line("start", 10)))) == set()
+    over = line("disk", 10, level="ok", reserve="in place")
+    assert stands(one.look(seen(ARMED, CORE, over))) == set()
+
+
 @pytest.mark.parametrize("value", [None, 7, [], {}, "", "NO_SUCH", "\ud800"])
-@pytest.mark.parametrize("kind", ["trip", "hold", "hold_end", "upstream", "arm", "start", "heartbeat"])
+@pytest.mark.parametrize(
+    "kind", ["trip", "hold", "hold_end", "upstream", "arm", "start", "heartbeat", "disk"]
+)
 def test_an_entry_of_any_shape_is_read(kind: str, value: object) -> None:
     """A newer core may write what this alerter does not know."""
     one = facts()
-    odd = line(kind, 3, reason=value, cause=value, scope=value, alarm=value)
+    odd = line(kind, 3, reason=value, cause=value, scope=value, alarm=value, level=value, reserve=value)
     one.look(seen(ARMED, CORE, odd, line(kind, 4)))
-    assert len(one.known.trips) + len(one.known.holds) == 0
+    assert len(one.known.trips) + len(one.known.holds) + len(one.known.disk) == 0
 
 
 def test_a_log_that_cannot_be_read_and_a_hook_that_failed_are_said() -> None:

@@ -10,9 +10,10 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 from appliance.domain.alert import AlertKind, severity
 from appliance.domain.mode import HoldCause, Mode, TripReason
 from appliance.domain.reasons import Reason
-from appliance.domain.status import Histogram, Part, Status
+from appliance.domain.status import Disk, Histogram, Part, Status
 from appliance.web.health import health
 from appliance.web.metrics import buckets, exposition
+from appliance.web.words import DISK_LEVELS, RESERVE_STATES
 from tests.pictures.web_samples import EMERGENCY, HELD, LIVE, NORMAL, PAUSED, SITUATIONS, TRIPPED_PAUSED
 
 Series = dict[tuple[str, tuple[tuple[str, str], ...]], float]
@@ -125,6 +126,23 @@ def test_parts_audit_and_build() -> None:
     assert _value(series, "interlock_simulated_board") == 1
     assert _value(series, "interlock_realtime") == 0
     assert _value(series, "interlock_data_count", kind="SPX.received") == 3_144
+
+
+@pytest.mark.safety("S8.7")
+def test_the_disk_is_measured_in_bytes_and_states() -> None:
+    """Where nobody measures the sizes are -1, never 0: an empty disk is something else."""
+    disk = Disk("alert", 81, 3_000, 760, 4_000, "in use", 0)
+    series = _read(replace(NORMAL, disk=disk))
+    sizes = {name: _value(series, f"interlock_disk_{name}_bytes") for name in ("taken", "left", "quota")}
+    assert sizes == {"taken": 3_000, "left": 760, "quota": 4_000}
+    assert _value(series, "interlock_disk_reserve_bytes") == 0
+    levels = {level: _value(series, "interlock_disk_level", level=level) for level in DISK_LEVELS}
+    assert levels == {"ok": 0, "alert": 1, "hold": 0}
+    states = {state: _value(series, "interlock_disk_reserve", state=state) for state in RESERVE_STATES}
+    assert states == {"in place": 0, "missing": 0, "in use": 1}
+    nobody = _read(replace(NORMAL, disk=None))
+    assert _value(nobody, "interlock_disk_left_bytes") == -1
+    assert _value(nobody, "interlock_disk_level", level="ok") == 0
 
 
 @pytest.mark.safety("S12.4")
