@@ -21,7 +21,7 @@ from appliance.domain.mode import Mode
 from appliance.domain.money import Amount, Price, Qty
 from appliance.domain.order import Fill, Order
 from appliance.safety.controller import Remembered
-from appliance.safety.recovery_plan import PLANS, Earlier, Stage
+from appliance.safety.recovery_plan import Earlier, read_earlier
 from appliance.storage.log_reader import LogReader
 
 _WITH_SEQ = ("order", "fill", "venue")
@@ -101,17 +101,12 @@ def earlier_recovery(directory: Path) -> Earlier:
         entry, beat = reader.last_of_kind("recovery"), reader.last_of_kind("heartbeat")
     finally:
         reader.close()
-    if entry is None:
-        return Earlier(armed_before=armed)
-    data = decode_entry(entry.body).data
-    if "stage" not in data:
-        return Earlier(armed, data.get("due") is True)
-    plan, number, every_ns = _text(data, "plan"), _number(data, "stage"), int(_text(data, "every_ns"))
-    if number not in range(len(PLANS.get(plan, ()))):
-        raise StoreError("the audit log tells of a recovery plan there is not", f"{plan} {number}")
-    beaten = decode_entry(beat.body).data if beat is not None and beat.index > entry.index else {}
-    passed_ns = int(_text(beaten, "recovery_passed_ns")) if "recovery_passed_ns" in beaten else 0
-    return Earlier(armed, data.get("due") is True, Stage(plan, number, every_ns, min(passed_ns, every_ns)))
+    told = decode_entry(entry.body).data if entry is not None else {}
+    later = beat is not None and entry is not None and beat.index > entry.index
+    try:
+        return read_earlier(armed, told, decode_entry(beat.body).data if later and beat is not None else {})
+    except (KeyError, ValueError, TypeError, IndexError) as error:
+        raise StoreError("the audit log tells of a recovery plan there is not", repr(error)) from error
 
 
 def restore(directory: Path, record: RunRecord) -> Restored:

@@ -19,7 +19,7 @@ most, so that a jump of the market's clock cannot skip a share. Everything is in
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -68,6 +68,24 @@ class Earlier(Struct, frozen=True):
     armed_before: bool = False
     due: bool = False
     stage: Stage | None = None
+
+
+def read_earlier(armed_before: bool, told: Mapping[str, object], beat: Mapping[str, object]) -> Earlier:
+    """From the log: the last entry `recovery` (or nothing) and a heartbeat that came after it (or nothing).
+
+    KeyError, ValueError, IndexError or TypeError for an entry that tells of no plan there is.
+    """
+    due = told.get("due") is True
+    if "stage" not in told:
+        return Earlier(armed_before, due)
+    every_ns = int(str(told["every_ns"]))
+    passed_ns = int(str(beat.get("recovery_passed_ns", "0")))
+    if not 0 <= passed_ns < every_ns:
+        raise ValueError(f"{passed_ns} of {every_ns} ns have passed")
+    stage = Stage(str(told["plan"]), int(str(told["stage"])), every_ns, passed_ns)
+    if stage.number < 0 or not stage.share_ppm:
+        raise ValueError(f"stage {stage.number}")
+    return Earlier(armed_before, due, stage)
 
 
 class RecoveryPlan:

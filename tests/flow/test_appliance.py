@@ -6,6 +6,7 @@ own. Slow by nature (an arm press takes 4 s): what can be tested below this leve
 
 from __future__ import annotations
 
+import datetime as dt
 import os
 import signal
 from collections.abc import Iterator
@@ -150,41 +151,20 @@ def test_the_log_shows_a_flipped_byte_by_its_place(box: Box, up: Child) -> None:
     box.verified()
 
 
-def _synthetic_gap() -> str:
+def _synthetic_gap(days: int) -> str:
     """SYNTHETIC prices, made for this test: a calm rise, then a gap of -40 % that nobody ever printed."""
     rows = ["date,open,high,low,close"]
-    for day in range(1, 29):
-        price = 1_000 + max(0, day - 10) * 5 if day < 25 else 640 - day
-        rows.append(f"2020-01-{day:02d},{price}.00,{price + 3}.00,{price - 3}.00,{price}.00")
+    for day in range(1, days + 1):
+        price = 1_000 + max(0, day - 10) * 5 if day < 25 else 640 - min(day, 28)
+        date = dt.date(2019, 12, 31) + dt.timedelta(days=day)
+        rows.append(f"{date},{price}.00,{price + 3}.00,{price - 3}.00,{price}.00")
     return "\n".join(rows) + "\n"
 
 
 @pytest.mark.safety("S1.26", "HW-21", "HW-23")
 def test_a_synthetic_gap_trips_the_account(tmp_path: Path) -> None:
-    """Account drawdown above 15 %: the box trips to EMERGENCY, and page and log say why.
-
-    With the shipped limits no real day does that: six allocations are 5.7 % of the account. So the limits are
-    opened and the gap is synthetic.
-    """
-    changes = {
-        'speed = "60 d/s"': 'speed = "10 d/s"',
-        'position_cap = "2 %" ': 'position_cap = "100 %" ',
-        'daily_loss = "3 %" ': 'daily_loss = "90 %" ',
-        'max_order_value = "25000 USD"': 'max_order_value = "1000000 USD"',
-        'max_order_qty = "1000"': 'max_order_qty = "100000"',
-        'depth = "250000 USD" ': 'depth = "2500000 USD" ',
-        'jump = "10 %" ': 'jump = "60 %" ',
-        'params = { fast = 20, slow = 50, stop = "8 %" }': 'params = { fast = 2, slow = 5, stop = "8 %" }',
-    }
-    box = Box(tmp_path, changes)
-    (tmp_path / "synthetic-gap.csv").write_text(_synthetic_gap())
-    text = box.config.read_text()
-    source = '[[feed.source]]\ninstrument = "SPX"\nformat = "ohlcv"\ninterval = "1 d"\n'
-    source += f'file = "{tmp_path / "synthetic-gap.csv"}"\n\n'
-    text = text[: text.index("[[feed.source]]")] + source + text[text.index("[venue]") :]
-    first = text.index("[strategies.trend-spx]")
-    text = text[:first] + text[first : text.index("[strategies.trend-ndx]")] + text[text.index("[audit]") :]
-    box.config.write_text(text.replace('allocation = "9500 USD"', 'allocation = "900000 USD"'))
+    """Account drawdown above 15 %: the box trips to EMERGENCY, and page and log say why."""
+    box = gap_box(tmp_path)
     with running(box.up(), tmp_path / "up.log") as child:
         until(lambda: box.mode() == "NORMAL", "NORMAL", 60)
         until(lambda: box.mode() == "EMERGENCY", f"the account's trip\n{child.output()}", 60)
@@ -202,6 +182,34 @@ def test_a_synthetic_gap_trips_the_account(tmp_path: Path) -> None:
     assert trip["reason"] == "DRAWDOWN"
     assert "below its peak" in trip["detail"]
     box.verified()
+
+
+def gap_box(tmp_path: Path, days: int = 28) -> Box:
+    """An appliance whose one instrument has a synthetic gap, and prices that stand still behind it.
+
+    With the shipped limits no real day passes 15 % of the account: six allocations are 5.7 % of it. So the
+    limits are opened and the gap is synthetic.
+    """
+    changes = {
+        'speed = "60 d/s"': 'speed = "10 d/s"',
+        'position_cap = "2 %" ': 'position_cap = "100 %" ',
+        'daily_loss = "3 %" ': 'daily_loss = "90 %" ',
+        'max_order_value = "25000 USD"': 'max_order_value = "1000000 USD"',
+        'max_order_qty = "1000"': 'max_order_qty = "100000"',
+        'depth = "250000 USD" ': 'depth = "2500000 USD" ',
+        'jump = "10 %" ': 'jump = "60 %" ',
+        'params = { fast = 20, slow = 50, stop = "8 %" }': 'params = { fast = 2, slow = 5, stop = "8 %" }',
+    }
+    box = Box(tmp_path, changes)
+    (tmp_path / "synthetic-gap.csv").write_text(_synthetic_gap(days))
+    text = box.config.read_text()
+    source = '[[feed.source]]\ninstrument = "SPX"\nformat = "ohlcv"\ninterval = "1 d"\n'
+    source += f'file = "{tmp_path / "synthetic-gap.csv"}"\n\n'
+    text = text[: text.index("[[feed.source]]")] + source + text[text.index("[venue]") :]
+    first = text.index("[strategies.trend-spx]")
+    text = text[:first] + text[first : text.index("[strategies.trend-ndx]")] + text[text.index("[audit]") :]
+    box.config.write_text(text.replace('allocation = "9500 USD"', 'allocation = "900000 USD"'))
+    return box
 
 
 def _books_equal_the_venues(box: Box) -> None:

@@ -319,8 +319,23 @@ S6.7 Any press of the button restarts it
  unit/test_guard_arm_key.py::test_a_button_press_restarts_the_sequence
  unit/test_guard_sequences.py::test_the_button_in_the_middle_of_an_arm_press_starts_it_again
  unit/test_safety_sequences.py::test_an_arm_press_found_together_with_a_trip_is_void
-S6.8 After a drawdown trip, resetting the peak is a separate, signed, audited act
- open: not built: such a box cannot be armed (losses_in_limits)
+S6.8 After a drawdown trip, resetting the peak is a separate, signed, audited act, and arms nothing
+ unit/test_guard_operator_command.py::test_a_command_is_for_the_purpose_of_its_challenge_and_no_other
+ unit/test_guard_operator_command.py::test_a_reset_is_bound_to_its_moment_as_an_arming_is
+ unit/test_guard_operator_machine.py::test_a_reset_of_the_peak_is_counted_and_arms_nothing
+ unit/test_guard_operator_machine.py::test_a_press_in_the_same_pass_voids_a_reset
+ unit/test_recovery_config.py::test_the_key_signs_what_its_holder_asked_for
+ flow/test_peak_reset.py::test_from_a_synthetic_gap_over_the_reset_to_all_of_the_limits
+ flow/test_peak_reset.py::test_strategies_keep_their_peaks_and_the_stopped_stays_stopped
+ flow/test_peak_reset.py::test_each_condition_refuses_by_its_name
+ flow/test_peak_reset.py::test_it_waits_for_what_the_venue_still_has_to_confirm
+ flow/test_peak_reset.py::test_a_trip_found_with_the_command_or_behind_it_voids_it
+ flow/test_peak_reset.py::test_a_venue_that_does_not_confirm_in_time_lets_it_lapse
+ flow/test_peak_reset.py::test_the_peak_moves_only_after_its_entry_is_durable
+ flow/test_peak_reset.py::test_after_a_reboot_the_loss_itself_stands_for_the_forgotten_trip
+ flow/test_peak_reset.py::test_the_operators_way_back_on_a_whole_appliance
+ property/test_recovery_properties.py::test_no_sequence_of_resets_presses_and_trips_opens_anything
+ property/test_recovery_properties.py::test_a_restart_comes_to_the_same_peak
 S6.9 A simulated board is paper-venue only: a live venue with one refuses to start, exit 78
  faults/test_bad_input.py::test_a_wrong_configuration_is_refused
  open: no live venue exists in 0.1.0; any venue.kind but paper is exit 78, and the page says which board it is
@@ -449,6 +464,17 @@ C04.2 Not even a venue that turns hostile
  flow/test_network_cannot_loosen.py::test_a_hostile_venue_cannot_loosen_anything
 C04.3 The guard has no network socket at all
  flow/test_network_cannot_loosen.py::test_everybody_listens_on_loopback_only
+C04.4 Nothing arms again by itself; after an emergency the plan decides what new exposure gets (RSK-11, U02)
+ unit/test_recovery_plan.py::test_the_plans_are_literally_these
+ unit/test_recovery_plan.py::test_each_limit_at_its_share
+ unit/test_recovery_plan.py::test_the_gate_opens_with_the_share_already_set
+ flow/test_peak_reset.py::test_from_a_synthetic_gap_over_the_reset_to_all_of_the_limits
+ property/test_recovery_properties.py::test_a_share_grows_by_a_persons_arming_or_by_time_and_by_no_restart
+ property/test_recovery_properties.py::test_a_plan_never_lets_through_more_and_never_stops_an_exit
+ property/test_recovery_properties.py::test_no_sequence_of_resets_presses_and_trips_opens_anything
+C04.5 A recovery plan never touches an exit
+ unit/test_recovery_plan.py::test_exits_are_never_asked
+ property/test_recovery_properties.py::test_a_plan_never_lets_through_more_and_never_stops_an_exit
 HW-01 No order may be submitted unless the safety system is up
  unit/test_risk_matrix.py::test_cell
  unit/test_risk_matrix.py::test_a_core_of_its_own_is_shut_until_somebody_arms

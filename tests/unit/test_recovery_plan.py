@@ -14,7 +14,7 @@ from appliance.domain.reasons import Reason
 from appliance.domain.verdict import Approved, Denied
 from appliance.risk.limits import share_of
 from appliance.safety.modes import ModeEvent, trip_event
-from appliance.safety.recovery_plan import PLANS, STARTS, Earlier, RecoveryPlan, Stage
+from appliance.safety.recovery_plan import PLANS, STARTS, Earlier, RecoveryPlan, Stage, read_earlier
 from tests.kit import DAY, SPX, Core, FakeClock, FakeScribe, account_limits, instrument_limits, source_limits
 from tests.unit.test_safety_controller import READY
 
@@ -314,3 +314,37 @@ def test_the_gate_opens_with_the_share_already_set() -> None:
     assert (core.safety.mode, shares) == (Mode.NORMAL, [250_000])
     events = [kind for kind in core.scribe.kinds() if kind in ("recovery", "arm")]
     assert events == ["recovery", "recovery", "arm"], "due and begun are in the log before the arming is"
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"stage": 0},
+        {"stage": 2, "plan": "standard", "every_ns": "5"},
+        {"stage": -1, "plan": "standard", "every_ns": "5"},
+        {"stage": 0, "plan": "aggressive", "every_ns": "5"},
+        {"stage": 0, "plan": "other", "every_ns": "5"},
+        {"stage": "x", "plan": "standard", "every_ns": "5"},
+        {"stage": 0, "plan": "standard", "every_ns": "0"},
+        {"stage": 0, "plan": "standard", "every_ns": None},
+    ],
+)
+def test_an_entry_of_no_plan_there_is_is_refused(told: dict[str, object]) -> None:
+    """By the start, as a log that cannot be what it says; never read as "no plan"."""
+    with pytest.raises((KeyError, ValueError, IndexError, TypeError)):
+        read_earlier(True, told, {})
+
+
+@pytest.mark.parametrize(("beat", "passed_ns"), [({}, 0), ({"recovery_passed_ns": "4"}, 4)])
+def test_time_comes_from_the_last_heartbeat(beat: dict[str, object], passed_ns: int) -> None:
+    """What came after it is not counted; more than there is, is refused."""
+    told = {"stage": 1, "plan": "standard", "every_ns": "5", "due": False}
+    assert read_earlier(True, told, beat) == Earlier(True, False, Stage("standard", 1, 5, passed_ns))
+    with pytest.raises(ValueError, match="5 of 5 ns"):
+        read_earlier(True, told, {"recovery_passed_ns": "5"})
+
+
+@pytest.mark.parametrize("told", [{}, {"event": "end", "plan": "standard"}, {"due": True, "event": "due"}])
+def test_without_a_stage_no_plan_runs(told: dict[str, object]) -> None:
+    """Nothing in the log, an end, or an emergency nobody has armed out of."""
+    assert read_earlier(True, told, {}) == Earlier(True, bool(told.get("due")))

@@ -6,7 +6,8 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from appliance.domain.status import Histogram, LimitLine, Status, Verdicts
+from appliance.domain.status import Histogram, LimitLine, RecoveryLine, Status, Verdicts
+from appliance.web import words
 from appliance.web.view import MAX_ROWS, Cell, View, mode_name, view
 from tests.pictures.web_samples import EMERGENCY, HELD, LIVE, NORMAL, PAUSED, SITUATIONS, TRIPPED_PAUSED
 
@@ -131,6 +132,19 @@ def test_standing_alerts_are_listed_and_their_panel_is_gone_without_any() -> Non
     assert view(NORMAL, "b").one["alerts-panel"].attrs["hidden"] == ""
     unknown = replace(HELD, alerts=(replace(HELD.alerts[0], severity="loud"),))
     assert view(unknown, "b").rows["alerts"][0][3].text == "unknown"
+
+
+def test_a_recovery_plan_is_said_with_its_share_and_what_comes_next() -> None:
+    """Due or running, first among what is special about the box; nothing about how much is used."""
+    day = 86_400 * 10**9
+    plan = RecoveryLine("standard", "25 %", "50 %", str(20 * day), str(8 * day))
+    running = view(replace(LIVE, recovery=plan), "b").rows["badges"]
+    assert [(row[1].text, row[2].text) for row in running] == [
+        ("Recovery plan standard", "new exposure gets 25 % of its limits; 50 % after 12 d 0 h without a trip")
+    ]
+    for again in (None, plan):
+        (row,) = view(replace(LIVE, recovery=again, recovery_due=True), "b").rows["badges"]
+        assert (row[1].text, row[2].text) == ("Recovery plan", words.RECOVERY_DUE)
 
 
 def test_badges_say_what_weakens_the_box() -> None:
