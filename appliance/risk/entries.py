@@ -119,27 +119,6 @@ def allocation(
     return Reason.ALLOCATION, f"{_money(exposure)} + {_money(value)} > {_money(source.allocation)}"
 
 
-def first(
-    intent: Intent,
-    view: InstrumentView,
-    account: AccountView,
-    bounds: AccountLimits,
-    limits: InstrumentLimits,
-    source: SourceLimits,
-    reference: int,
-    dear: int,
-) -> Refusal:
-    """The first of these controls that refuses, in the order in which reasons are reported."""
-    instrument = view.instrument
-    return (
-        shape(intent, instrument)
-        or size(intent, instrument, limits, dear)
-        or collar(intent, instrument, limits, reference)
-        or position_cap(intent, view, account, bounds, dear)
-        or allocation(intent, view, account.source_exposure(intent.source), source, dear)
-    )
-
-
 def _price(instrument: Instrument, price: int) -> str:
     return format_scaled(price, instrument.price_exp)
 

@@ -78,7 +78,7 @@ class Gate:
         self._account_name = account_name
         self._plan = plan
         shares = {share for each in PLANS.values() for share in each}
-        self._under_plan = {share: share_of(limits, share) for share in shares}
+        self._shares = {share: share_of(limits, share) for share in shares}
 
     def check(self, intent: Intent) -> Verdict:
         """Approved or Denied; never raises for anything a source can ask."""
@@ -102,7 +102,10 @@ class Gate:
                 return _denied(intent, order_class, standing, self._why(standing, intent))
             how = cell if cell in (Cell.WIDEN, Cell.FALLBACK) else how
         if order_class is _INCREASE:
-            return self._increase(intent, view, order_id, epoch, now_ns)
+            share_ppm = self._plan.share_ppm
+            if share_ppm != PPM_ONE:
+                return self._under_plan(intent, view, share_ppm, order_id, epoch, now_ns)
+            return self._increase(intent, view, self._limits, order_id, epoch, now_ns)
         if order_class is _PROTECTIVE:
             return self._protective(intent, view, order_id, epoch, now_ns)
         return self._reduce(intent, view, limits, how, order_id, epoch, now_ns, market_ns)
@@ -145,21 +148,48 @@ class Gate:
         if price is not None:
             yield price
 
-    def _increase(
-        self, intent: Intent, view: InstrumentView, order_id: OrderId, epoch: int, now_ns: int
+    def _under_plan(
+        self,
+        intent: Intent,
+        view: InstrumentView,
+        share_ppm: int,
+        order_id: OrderId,
+        epoch: int,
+        now_ns: int,
     ) -> Verdict:
-        share_ppm = self._plan.share_ppm
-        bounds = self._limits if share_ppm == PPM_ONE else self._under_plan[share_ppm]
+        """A recovery plan runs: what its share denies and all of the limits let pass has its own reason."""
+        part = self._increase(intent, view, self._shares[share_ppm], order_id, epoch, now_ns)
+        if isinstance(part, Approved):
+            return part
+        whole = self._increase(intent, view, self._limits, order_id, epoch, now_ns)
+        if isinstance(whole, Denied):
+            return whole
+        why = f"{part.reason} at {format_share(share_ppm)} of the limits: {part.detail}"
+        return _denied(intent, _INCREASE, Reason.RECOVERY_LIMIT, why)
+
+    def _increase(
+        self,
+        intent: Intent,
+        view: InstrumentView,
+        bounds: Limits,
+        order_id: OrderId,
+        epoch: int,
+        now_ns: int,
+    ) -> Verdict:
         limits, source = bounds.instruments.get(intent.instrument), bounds.sources.get(intent.source)
         if limits is None or source is None:  # the matrix has denied this; it keeps the types honest
             return _denied(intent, OrderClass.INCREASE, Reason.NO_LIMIT, intent.instrument)
-        instrument = view.instrument
+        account, instrument = self._account, view.instrument
         reference = view.ask if intent.side is _BUY else view.bid
         dear = entries.dearest(intent, reference)
-        refusal = entries.first(intent, view, self._account, bounds.account, limits, source, reference, dear)
+        refusal = (
+            entries.shape(intent, instrument)
+            or entries.size(intent, instrument, limits, dear)
+            or entries.collar(intent, instrument, limits, reference)
+            or entries.position_cap(intent, view, account, bounds.account, dear)
+            or entries.allocation(intent, view, account.source_exposure(intent.source), source, dear)
+        )
         if refusal is not None:
-            if share_ppm != PPM_ONE:
-                refusal = self._whose(refusal, intent, view, reference, dear, share_ppm)
             return _denied(intent, _INCREASE, *refusal)
         stop, second = entries.stop(intent, instrument, limits, source, reference)
         if isinstance(stop, Reason):
@@ -184,24 +214,6 @@ class Gate:
             now_ns + APPROVAL_NS,
             _STOP_ATTACHED if second else _UNCHANGED,
         )
-
-    def _whose(
-        self,
-        refusal: tuple[Reason, str],
-        intent: Intent,
-        view: InstrumentView,
-        reference: int,
-        dear: int,
-        share_ppm: int,
-    ) -> tuple[Reason, str]:
-        """Under a recovery plan: its own reason where all of the limits would have let the order pass."""
-        bounds = self._limits
-        limits, source = bounds.instruments.get(intent.instrument), bounds.sources.get(intent.source)
-        if limits is None or source is None:
-            return refusal
-        whole = entries.first(intent, view, self._account, bounds.account, limits, source, reference, dear)
-        share = f"{refusal[0]} at {format_share(share_ppm)} of the limits"
-        return whole or (Reason.RECOVERY_LIMIT, f"{share}: {refusal[1]}")
 
     def _reduce(
         self,
