@@ -6,6 +6,7 @@ taken out of the environment, so that no child can speak for the core.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 from collections.abc import Callable
@@ -26,12 +27,14 @@ class SystemdNotifier:
         self._rounds = -1
 
     def tell(self, message: str) -> None:
-        """Sends one notification."""
+        """Sends one notification. Whoever calls goes on if nobody listens: a PID 1 that froze has closed its
+        sockets, and somebody has to mind the orders until the hardware watchdog resets the box."""
         if self._send is None:
             return
         os.environ["NOTIFY_SOCKET"] = self._address
         try:
-            self._send(message)
+            with contextlib.suppress(OSError):
+                self._send(message)
         finally:
             os.environ.pop("NOTIFY_SOCKET", None)
 

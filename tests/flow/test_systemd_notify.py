@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from appliance.runtime.notify import SystemdNotifier
 from hardware import pages
 from hardware.config import EXAMPLE
+from hardware.notify import Notifier
 from tests.box import Box
 from tests.processes import running
 
@@ -103,9 +105,6 @@ def test_a_frozen_guard_is_not_fed(tmp_path: Path, manager: Manager) -> None:
 
 def test_no_child_can_speak_for_the_daemon() -> None:
     """The address is taken out of the environment."""
-    from appliance.runtime.notify import SystemdNotifier
-    from hardware.notify import Notifier
-
     for kind in (SystemdNotifier, Notifier):
         os.environ["NOTIFY_SOCKET"] = "/nowhere"
         os.environ["WATCHDOG_USEC"] = "2000000"
@@ -114,3 +113,29 @@ def test_no_child_can_speak_for_the_daemon() -> None:
         assert made.watchdog_s == 1.0
         if isinstance(made, Notifier):
             made.close()
+
+
+@pytest.mark.parametrize("kind", [SystemdNotifier, Notifier])
+@pytest.mark.parametrize("gone", [False, True])
+def test_a_service_manager_that_died_ends_nobody(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    manager: Manager,
+    kind: type[SystemdNotifier | Notifier],
+    *,
+    gone: bool,
+) -> None:
+    """A frozen PID 1 closes its sockets: until the hardware watchdog resets the box, both daemons go on."""
+    for name, value in manager.env.items():
+        monkeypatch.setenv(name, value)
+    notifier = kind()
+    tell = notifier.tell if isinstance(notifier, SystemdNotifier) else notifier.send
+    tell("STATUS=here")
+    assert manager.until("STATUS") == ["STATUS=here"]
+    manager.close()
+    if gone:
+        (tmp_path / "notify").unlink()
+    tell("STATUS=nobody listens")
+    assert "NOTIFY_SOCKET" not in os.environ
+    if isinstance(notifier, Notifier):
+        notifier.close()

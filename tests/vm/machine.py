@@ -398,7 +398,7 @@ class Machine:
 
     def _hand(self, verb: str) -> None:
         self.rig.put("/run/hand.py", HAND.encode())
-        self.sh(f"rm -f /run/gone; python3 /run/hand.py {verb}")
+        self.sh(f": >/run/gone; python3 /run/hand.py {verb}")
 
     def delay_flushes(self, ms: int) -> None:
         """Every flush of the data disk takes so long from now on. The first call stops and starts all units:
