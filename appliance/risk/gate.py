@@ -87,7 +87,7 @@ class Gate:
         order_class = classify(intent, view)
         shut, epoch = self._latch.look(now_ns)
         if order_class is _CANCEL:
-            return self._cancel(intent, epoch, now_ns)
+            return _cancelled(intent, epoch, now_ns)
         if view is None:
             return _denied(intent, order_class, Reason.UNKNOWN_INSTRUMENT, intent.instrument)
         order_id = derive_order_id(self._account_name, intent.source, intent.id, intent.attempt)
@@ -279,35 +279,36 @@ class Gate:
             Flag.ROUNDED if off_tick else Flag.NONE,
         )
 
-    def _cancel(self, intent: Intent, epoch: int, now_ns: int) -> Verdict:
-        if intent.target is None:
-            return _denied(intent, OrderClass.CANCEL, Reason.MALFORMED, "CANCEL without a target")
-        return Approved(
-            intent.target,
-            intent.id,
-            intent.source,
-            intent.instrument,
-            Action.CANCEL,
-            OrderClass.CANCEL,
-            intent.side,
-            intent.qty,
-            intent.order_type,
-            None,
-            None,
-            None,
-            intent.time_in_force,
-            False,
-            None,
-            epoch,
-            now_ns + APPROVAL_NS,
-            Flag.NONE,
-        )
-
     def _why(self, reason: Reason, intent: Intent) -> str:
         if reason is Reason.HOLD:
             hold = self._holds.blocking(intent.instrument)
             return f"{hold.cause} on {hold.scope}" if hold is not None else ""
         return intent.instrument if reason in (Reason.NO_LIMIT, Reason.NOT_ALLOWED) else ""
+
+
+def _cancelled(intent: Intent, epoch: int, now_ns: int) -> Verdict:
+    if intent.target is None:
+        return _denied(intent, OrderClass.CANCEL, Reason.MALFORMED, "CANCEL without a target")
+    return Approved(
+        intent.target,
+        intent.id,
+        intent.source,
+        intent.instrument,
+        Action.CANCEL,
+        OrderClass.CANCEL,
+        intent.side,
+        intent.qty,
+        intent.order_type,
+        None,
+        None,
+        None,
+        intent.time_in_force,
+        False,
+        None,
+        epoch,
+        now_ns + APPROVAL_NS,
+        Flag.NONE,
+    )
 
 
 def _price_condition(view: InstrumentView, limits: InstrumentLimits | None, market_ns: int) -> Reason | None:

@@ -8,22 +8,18 @@ import time
 from contextlib import AsyncExitStack
 from pathlib import Path
 
-import msgspec
 from msgspec import Struct
 
 from appliance.audit.notes import COSIGNATURE_KEY, NOTE_KEY
 from appliance.domain.errors import ConfigError, TransportError
 from appliance.domain.ids import InstrumentId, SourceId
 from appliance.domain.instrument import Instrument
-from appliance.domain.money import Amount
 from appliance.market.pace import Pacer
 from appliance.market.quality import DataQuality
 from appliance.market.replay import Replay
 from appliance.memory.service_store import MemoryService, MemorySettings
-from appliance.orders.book import Orders
 from appliance.orders.desk import Desk
 from appliance.orders.identity import IdLedger
-from appliance.orders.lifecycle import UNSETTLED
 from appliance.orders.reconcile import fate
 from appliance.pipeline import Pipeline, Stages
 from appliance.portfolio.portfolio import Portfolio
@@ -31,23 +27,31 @@ from appliance.ports import Memory, Scribe
 from appliance.risk.gate import Gate
 from appliance.risk.limits import Limits
 from appliance.runtime import tables
+from appliance.runtime.build_state import (
+    make_portfolio,
+    open_log,
+    open_ring,
+    recovery_plan,
+    restore_orders,
+    venue_note,
+)
 from appliance.runtime.clock import ReplayClock, WallClock
 from appliance.runtime.clock_loop import ClockLoop, ReadClock, counts_real_time, remembered_clock
 from appliance.runtime.config import Config
 from appliance.runtime.feed import ReplayFeed
 from appliance.runtime.guard_link import PageLink, boot_text
 from appliance.runtime.no_memory import NoMemory
-from appliance.runtime.owed import Repayment, exits_into
+from appliance.runtime.owed import exits_into
 from appliance.runtime.own_latch import OwnLatch
 from appliance.runtime.paths import Paths
 from appliance.runtime.patience import LoopPatience
-from appliance.runtime.restore import earlier_recovery, known_order_ids, remembered_mode
+from appliance.runtime.restore import known_order_ids, remembered_mode
 from appliance.runtime.scribe import CoreScribe
-from appliance.runtime.session import Session, begin_session
+from appliance.runtime.session import Session
 from appliance.runtime.store_health import StoreHealth, ended_well
 from appliance.runtime.tally import Tally, TimedGate
 from appliance.runtime.units import parse_speed
-from appliance.runtime.venue_note import VenueNote, write_note
+from appliance.runtime.venue_note import write_note
 from appliance.runtime.watch import SafetyLoop, begin_start_holds
 from appliance.safety.controller import SafetyController
 from appliance.safety.exits import ExitFlow
@@ -55,9 +59,8 @@ from appliance.safety.holds import Holds
 from appliance.safety.latch import CoreLatch
 from appliance.safety.recovery_plan import RecoveryPlan
 from appliance.storage.keys import read_verifier
-from appliance.storage.log_client import LogClient, LogSettings
+from appliance.storage.log_client import LogClient
 from appliance.storage.log_reader import LogReader
-from appliance.storage.ring import Ring
 from appliance.upstream.client import UpstreamClient, UpstreamSettings
 from appliance.upstream.exchange import Exchange
 from appliance.validation.recent import RecentPrices
@@ -117,28 +120,20 @@ async def build(
     instruments = tables.make_instruments(config)
     limits = tables.make_limits(config, instruments)
     replay = Replay(tables.make_sources(config, instruments, base))
-    exits_ring = _open_ring(stack, paths)  # one writer: a second core ends here and touches no page
+    exits_ring = open_ring(stack, paths)  # one writer: a second core ends here and touches no page
     clean, clock_past = ended_well(paths.log), remembered_clock(paths.log, boot_text())
-    log, session = await _open_log(stack, config, paths)
+    log, session = await open_log(stack, config, paths)
     clock, link = ReplayClock(), PageLink(paths.runtime)
     store = StoreHealth(log, link, paths, clean=clean)
     latch = CoreLatch(link, clock)
     scribe = CoreScribe(log)
-    safety = SafetyController(
-        link,
-        latch,
-        Holds(),
-        WallClock(),
-        scribe,
-        tamper_is_emergency=config.safety.tamper == "emergency",
-        recovery=_recovery_plan(config, paths, scribe, clock),
-    )
+    safety = _make_safety(config, link, latch, scribe, recovery_plan(config, paths, scribe, clock))
     clock_loop = ClockLoop(read_clock, clock_past, safety, scribe, enforced=counts_real_time(config))
     begin_start_holds(safety, WallClock())
     safety.start(remembered_mode(paths.log))
     venue = await _open_venue(stack, config, instruments, latch, session)
-    write_note(paths.venue_note, _venue_note(config, session))
-    portfolio = _make_portfolio(config, instruments, limits, session)
+    write_note(paths.venue_note, venue_note(config, session))
+    portfolio = make_portfolio(config, instruments, limits, session)
     ids = IdLedger(known_order_ids(paths.log))
     gate = TimedGate(
         Gate(limits, portfolio, latch, safety.holds, safety, ids, clock, session.account, safety.recovery),
@@ -146,7 +141,7 @@ async def build(
     )
     desk = Desk(
         gate,
-        _restore_orders(session),
+        restore_orders(session),
         ids,
         portfolio,
         venue,
@@ -176,6 +171,15 @@ async def build(
     watch = _make_watch(config, stages, link, venue, store, clock_loop, OwnLatch(paths.latch))
     return _connect(
         config, session, log, store, link, stages, venue, upstream, feed, watch, tally, clock, clock_loop
+    )
+
+
+def _make_safety(
+    config: Config, link: PageLink, latch: CoreLatch, scribe: CoreScribe, recovery: RecoveryPlan
+) -> SafetyController:
+    emergency = config.safety.tamper == "emergency"
+    return SafetyController(
+        link, latch, Holds(), WallClock(), scribe, tamper_is_emergency=emergency, recovery=recovery
     )
 
 
@@ -219,53 +223,6 @@ def _connect(
     return parts
 
 
-def _open_ring(stack: AsyncExitStack, paths: Paths) -> Ring:
-    ring = Ring(paths.exits_ring)
-    stack.callback(ring.close)
-    return ring
-
-
-def _venue_note(config: Config, session: Session) -> VenueNote | None:
-    """A venue inside the core ends with it: nobody else could cancel there."""
-    if config.venue.transport == "in-process":
-        return None
-    return VenueNote(config.venue.kind, config.venue.port, session.account)
-
-
-def _make_portfolio(
-    config: Config, instruments: dict[InstrumentId, Instrument], limits: Limits, session: Session
-) -> Portfolio:
-    allocations = {source: limit.allocation for source, limit in limits.sources.items()}
-    portfolio = Portfolio(instruments.values(), Amount(int(config.venue.start_cash)), allocations)
-    portfolio.restore_peaks(session.restored.resets)
-    return portfolio
-
-
-def _recovery_plan(config: Config, paths: Paths, scribe: CoreScribe, clock: ReplayClock) -> RecoveryPlan:
-    table = config.recovery
-    earlier = earlier_recovery(paths.log)
-    return RecoveryPlan(scribe, clock, plan=table.plan, every_ns=int(table.step_every), earlier=earlier)
-
-
-async def _open_log(stack: AsyncExitStack, config: Config, paths: Paths) -> tuple[LogClient, Session]:
-    session = begin_session(config, paths, time.time_ns())
-    log = await LogClient.start(
-        LogSettings(
-            directory=paths.log,
-            key_file=paths.keys / "log.key",
-            source="core",
-            run=session.run,
-            reserve_bytes=int(config.storage.reserve),
-        )
-    )
-    stack.push_async_callback(log.aclose)
-    paid = Repayment(paths.exits_ring, "exits", paths.log).repay(CoreScribe(log))
-    if paid is not None:
-        await paid.durable()
-        session = begin_session(config, paths, time.time_ns()) if session.resumed else session
-    return log, session
-
-
 async def _open_venue(
     stack: AsyncExitStack,
     config: Config,
@@ -294,16 +251,6 @@ async def _open_venue(
             return client
     await client.open()
     return client
-
-
-def _restore_orders(session: Session) -> Orders:
-    """An order whose sending is not on record may have left just before the crash: its window starts now."""
-    now_ns = time.monotonic_ns()
-    known = [
-        msgspec.structs.replace(order, sent_ns=now_ns) if order.state in UNSETTLED else order
-        for order in session.restored.orders
-    ]
-    return Orders(known, (fill.trade_id for _, fill in session.restored.fills))
 
 
 def _open_memory(

@@ -1,0 +1,88 @@
+"""What a core finds when it starts: its rings, its log, the run and the orders in it."""
+
+from __future__ import annotations
+
+import time
+from contextlib import AsyncExitStack
+
+import msgspec
+
+from appliance.domain.ids import InstrumentId
+from appliance.domain.instrument import Instrument
+from appliance.domain.money import Amount
+from appliance.orders.book import Orders
+from appliance.orders.lifecycle import UNSETTLED
+from appliance.portfolio.portfolio import Portfolio
+from appliance.risk.limits import Limits
+from appliance.runtime.clock import ReplayClock
+from appliance.runtime.config import Config
+from appliance.runtime.owed import Repayment
+from appliance.runtime.paths import Paths
+from appliance.runtime.restore import earlier_recovery
+from appliance.runtime.scribe import CoreScribe
+from appliance.runtime.session import Session, begin_session
+from appliance.runtime.venue_note import VenueNote
+from appliance.safety.recovery_plan import RecoveryPlan
+from appliance.storage.log_client import LogClient, LogSettings
+from appliance.storage.ring import Ring
+
+
+def open_ring(stack: AsyncExitStack, paths: Paths) -> Ring:
+    """The core's own ring of what exits owe the log: one writer, or BusyError."""
+    ring = Ring(paths.exits_ring)
+    stack.callback(ring.close)
+    return ring
+
+
+def venue_note(config: Config, session: Session) -> VenueNote | None:
+    """A venue inside the core ends with it: nobody else could cancel there."""
+    if config.venue.transport == "in-process":
+        return None
+    return VenueNote(config.venue.kind, config.venue.port, session.account)
+
+
+def make_portfolio(
+    config: Config, instruments: dict[InstrumentId, Instrument], limits: Limits, session: Session
+) -> Portfolio:
+    """Books of an account before its first fill; resets of the peak are known, the fills are booked later."""
+    allocations = {source: limit.allocation for source, limit in limits.sources.items()}
+    portfolio = Portfolio(instruments.values(), Amount(int(config.venue.start_cash)), allocations)
+    portfolio.restore_peaks(session.restored.resets)
+    return portfolio
+
+
+def recovery_plan(config: Config, paths: Paths, scribe: CoreScribe, clock: ReplayClock) -> RecoveryPlan:
+    """The configured plan, where the log says it stands."""
+    table = config.recovery
+    earlier = earlier_recovery(paths.log)
+    return RecoveryPlan(scribe, clock, plan=table.plan, every_ns=int(table.step_every), earlier=earlier)
+
+
+async def open_log(stack: AsyncExitStack, config: Config, paths: Paths) -> tuple[LogClient, Session]:
+    """The log, and the run it tells of. What earlier processes owed it is durable before anything else."""
+    session = begin_session(config, paths, time.time_ns())
+    log = await LogClient.start(
+        LogSettings(
+            directory=paths.log,
+            key_file=paths.keys / "log.key",
+            source="core",
+            run=session.run,
+            reserve_bytes=int(config.storage.reserve),
+        )
+    )
+    stack.push_async_callback(log.aclose)
+    paid = Repayment(paths.exits_ring, "exits", paths.log).repay(CoreScribe(log))
+    if paid is not None:
+        await paid.durable()
+        session = begin_session(config, paths, time.time_ns()) if session.resumed else session
+    return log, session
+
+
+def restore_orders(session: Session) -> Orders:
+    """An order whose sending is not on record may have left just before the crash: its window starts now."""
+    now_ns = time.monotonic_ns()
+    known = [
+        msgspec.structs.replace(order, sent_ns=now_ns) if order.state in UNSETTLED else order
+        for order in session.restored.orders
+    ]
+    return Orders(known, (fill.trade_id for _, fill in session.restored.fills))
