@@ -149,13 +149,7 @@ class Gate:
             yield price
 
     def _under_plan(
-        self,
-        intent: Intent,
-        view: InstrumentView,
-        share_ppm: int,
-        order_id: OrderId,
-        epoch: int,
-        now_ns: int,
+        self, intent: Intent, view: InstrumentView, share_ppm: int, order_id: OrderId, epoch: int, now_ns: int
     ) -> Verdict:
         """A recovery plan runs: what its share denies and all of the limits let pass has its own reason."""
         part = self._increase(intent, view, self._shares[share_ppm], order_id, epoch, now_ns)
@@ -168,13 +162,7 @@ class Gate:
         return _denied(intent, _INCREASE, Reason.RECOVERY_LIMIT, why)
 
     def _increase(
-        self,
-        intent: Intent,
-        view: InstrumentView,
-        bounds: Limits,
-        order_id: OrderId,
-        epoch: int,
-        now_ns: int,
+        self, intent: Intent, view: InstrumentView, bounds: Limits, order_id: OrderId, epoch: int, now_ns: int
     ) -> Verdict:
         limits, source = bounds.instruments.get(intent.instrument), bounds.sources.get(intent.source)
         if limits is None or source is None:  # the matrix has denied this; it keeps the types honest
