@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import time
 
 import msgspec
 
@@ -15,6 +16,7 @@ from appliance.runtime.disk_text import note_text
 from appliance.runtime.guard_link import PATTERNS, Glance, boot_text
 from appliance.runtime.paths import Paths
 from appliance.runtime.terminal import Terminal
+from appliance.safety.disk import UNMEASURED_NS
 
 FRESH_NS = 1_000_000_000
 
@@ -92,7 +94,11 @@ def sentences(picture: dict[str, object], terminal: Terminal) -> list[str]:
 def _disk(paths: Paths) -> dict[str, object] | None:
     """The core's last measurement, None without one of this boot."""
     note = read_note(paths.disk_note)
-    return None if note is None else {**msgspec.to_builtins(note), "text": note_text(note)}
+    if note is None:
+        return None
+    age_ns = time.monotonic_ns() - note.mono_ns
+    old = f", measured {age_ns // 1_000_000_000} s ago" if age_ns > UNMEASURED_NS else ""
+    return {**msgspec.to_builtins(note), "text": note_text(note) + old}
 
 
 def _next_step(picture: dict[str, object]) -> str:

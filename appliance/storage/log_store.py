@@ -130,7 +130,6 @@ class LogStore:
                 change = (order.order_id, order.run, order.state, order.instrument, order.source)
                 orders.append((*change, end - 1, order.body))
 
-
         def write() -> None:
             self._connection.executemany(schema.INSERT_ENTRY, entries)
             self._connection.executemany(schema.UPSERT_ORDER, orders)
@@ -159,7 +158,6 @@ class LogStore:
         self.grow()
         size, root = self._tree.size, self._tree.root()
         if size > self.head.size:
-
 
             def raise_head() -> None:
                 self._connection.executemany(schema.INSERT_NODE, self._tree.pending)

@@ -17,7 +17,15 @@ from appliance.domain.disk import DiskReserve
 from appliance.domain.mode import BOX, HoldCause, Mode, TripReason
 from appliance.domain.status import Disk
 from appliance.runtime import disk_watch
-from appliance.runtime.disk_gauge import DiskGauge, Reading, directory_bytes, free_bytes, read_note
+from appliance.runtime.cmd_status import look
+from appliance.runtime.disk_gauge import (
+    DiskGauge,
+    Reading,
+    directory_bytes,
+    free_bytes,
+    read_note,
+    write_note,
+)
 from appliance.runtime.disk_text import disk_part, note_text, size_text
 from appliance.runtime.disk_watch import FULL, DiskWatch
 from appliance.runtime.paths import Paths
@@ -307,7 +315,15 @@ def test_a_measurement_is_shown_to_who_asks_no_process(tmp_path: Path) -> None:
     assert (note.taken, note.left, note.quota) == (room.taken, room.left, 1_000_000_000)
     assert (note.reserve, note.wanted, note.percent) == (8192, 16_384, 0)
     assert note_text(note).endswith("left (ok), reserve of 8.1 kB of 16 kB")
+    told = look(paths)["disk"]
+    assert isinstance(told, dict)
+    assert told["text"] == note_text(note)
+    write_note(paths.disk_note, replace(note, mono_ns=note.mono_ns - 2 * UNMEASURED_NS))
+    old = look(paths)["disk"]
+    assert isinstance(old, dict)
+    assert old["text"] == f"{note_text(note)}, measured 120 s ago"
     paths.disk_note.write_bytes(paths.disk_note.read_bytes().replace(note.boot.encode(), b"0" * 32))
+    assert look(paths)["disk"] is None
     assert read_note(paths.disk_note) is None
     paths.disk_note.write_bytes(b"{not json")
     assert read_note(paths.disk_note) is None
