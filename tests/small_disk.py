@@ -1,7 +1,7 @@
 """A small file system of its own that a test may fill: real ENOSPC instead of a pretended one.
 
-A tmpfs in memory, or an ext4 in a file, which frees blocks only with its next commit. Both need the right to
-mount; without it these tests are skipped and say so.
+A tmpfs in memory, or an ext4 in a file. Both need the right to mount; without it these tests are skipped and
+say so.
 """
 
 from __future__ import annotations

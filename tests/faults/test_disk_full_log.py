@@ -34,7 +34,7 @@ def disk(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[SmallDisk]:
 
 
 BOTH = pytest.mark.parametrize("disk", ["tmpfs", "ext4"], indirect=True)
-"""ext4 counts freed blocks as free only after its next commit."""
+"""ext4 gives blocks back with the next commit of its journal."""
 
 
 @pytest.fixture
