@@ -1,6 +1,7 @@
 """A small file system of its own that a test may fill: real ENOSPC instead of a pretended one.
 
-A tmpfs in memory, which needs the right to mount; without it these tests are skipped and say so.
+A tmpfs in memory, or an ext4 in a file. Both need the right to mount; without it these tests are skipped and
+say so.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ MIB = 1024 * 1024
 
 
 class SmallDisk:
-    """A mounted tmpfs. `fill` and `drain` work on a file of their own."""
+    """A mounted file system. `fill` and `drain` work on a file of their own."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -46,18 +47,28 @@ class SmallDisk:
         self._filler.unlink()
 
 
-@contextlib.contextmanager
-def small_disk(path: Path, size: int) -> Iterator[SmallDisk]:
-    """A file system of `size` bytes at `path`, gone with the block. Skips where mounting is refused."""
-    path.mkdir(exist_ok=True)
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={size},mode=0700", "interlock-test", str(path)]
+def _needed(*command: str) -> None:
     try:
-        done = subprocess.run(mount, capture_output=True, text=True, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
         refused = done.stderr.strip() if done.returncode else ""
     except FileNotFoundError as error:
         refused = str(error)
     if refused:
-        pytest.skip(f"NOT SHOWN HERE: a really full disk needs the right to mount a tmpfs ({refused})")
+        pytest.skip(f"NOT SHOWN HERE: a really full disk needs the right to mount one ({refused})")
+
+
+@contextlib.contextmanager
+def small_disk(path: Path, size: int, kind: str = "tmpfs") -> Iterator[SmallDisk]:
+    """A file system of `size` bytes at `path`, gone with the block. Skips where mounting is refused."""
+    path.mkdir(exist_ok=True)
+    if kind == "ext4":
+        image = path.with_name(f"{path.name}.ext4")
+        with image.open("wb") as file:
+            file.truncate(size)
+        _needed("mkfs.ext4", "-q", "-F", "-m", "0", str(image))  # -m 0: none kept back for root
+        _needed("mount", "-o", "loop", str(image), str(path))
+    else:
+        _needed("mount", "-t", "tmpfs", "-o", f"size={size},mode=0700", "interlock-test", str(path))
     try:
         yield SmallDisk(path)
     finally:

@@ -70,7 +70,7 @@ class ReserveFile:
         self.on_change()
 
     def give_back(self) -> bool:
-        """Frees the blocks, durably: a journalling file system counts them as free only then.
+        """Frees the blocks, durably: until then a journalling file system may count them as taken.
 
         False if there are none. Raises StoreError.
         """

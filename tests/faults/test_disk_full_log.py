@@ -27,10 +27,14 @@ RESERVE = 4 * MIB
 
 
 @pytest.fixture
-def disk(tmp_path: Path) -> Iterator[SmallDisk]:
-    """Empty, with room for several reserves."""
-    with small_disk(tmp_path / "disk", 24 * MIB) as made:
+def disk(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[SmallDisk]:
+    """Empty, with room for several reserves; in memory unless the test asks for another kind."""
+    with small_disk(tmp_path / "disk", 32 * MIB, getattr(request, "param", "tmpfs")) as made:
         yield made
+
+
+BOTH = pytest.mark.parametrize("disk", ["tmpfs", "ext4"], indirect=True)
+"""ext4 gives blocks back with the next commit of its journal."""
 
 
 @pytest.fixture
@@ -111,6 +115,7 @@ def _found(settings: LogSettings) -> int:
         reader.close()
 
 
+@BOTH
 @pytest.mark.safety("S8.6")
 def test_freeing_the_reserve_lets_the_commit_pass_that_found_no_space(
     disk: SmallDisk, settings: LogSettings
@@ -161,6 +166,7 @@ def test_when_the_reserve_is_used_up_too_the_log_fails_as_it_always_did(
     _found(settings)
 
 
+@BOTH
 @pytest.mark.safety("S8.6")
 def test_a_start_on_a_full_disk_uses_the_reserve_and_says_so(disk: SmallDisk, settings: LogSettings) -> None:
     """Opening the store needs room for its write-ahead log; the next core knows before it does anything."""
@@ -202,6 +208,7 @@ def test_no_room_for_a_reserve_is_said_and_made_good(disk: SmallDisk, settings: 
     assert _found(settings) == 8
 
 
+@BOTH
 @pytest.mark.safety("S8.6")
 def test_what_was_used_is_made_again_and_used_again(disk: SmallDisk, settings: LogSettings) -> None:
     """Full, room, full: each time the first commit without space brings it back."""
