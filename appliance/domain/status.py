@@ -87,6 +87,23 @@ class AlertLine(Struct, frozen=True):
     since_ns: str
 
 
+class BreakerLine(Struct, frozen=True, kw_only=True):
+    """One circuit breaker; counts since this start. state: of domain.breaker.
+
+    turned_away: calls it stopped.  passed: exempt calls that went through while it was not closed.
+    unknown: calls stopped on our side, or never back.
+    """
+
+    name: str
+    state: str
+    succeeded: int
+    failed: int
+    turned_away: int
+    passed: int
+    unknown: int
+    openings: int
+
+
 class Verdicts(Struct, frozen=True):
     """Counts since this start; denied by reason code."""
 
@@ -152,3 +169,4 @@ class Status(Struct, frozen=True, kw_only=True):
     alerts: tuple[AlertLine, ...] = ()
     alert_counts: dict[str, int] = {}
     alert_hook: dict[str, int] = {}
+    breakers: tuple[BreakerLine, ...] = ()

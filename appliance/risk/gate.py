@@ -17,6 +17,7 @@ from appliance.domain.reasons import Reason
 from appliance.domain.verdict import Approved, Denied, Flag, OrderClass, Verdict
 from appliance.ports import AccountView, Clock, InstrumentView
 from appliance.risk import entries
+from appliance.risk.breakers import Breakers
 from appliance.risk.classify import classify
 from appliance.risk.exits import shape_exit
 from appliance.risk.limits import InstrumentLimits, Limits
@@ -63,6 +64,7 @@ class Gate:
         seen: Container[OrderId],
         clock: Clock,
         account_name: str,
+        breakers: Breakers,
     ) -> None:
         self._limits = limits
         self._account = account
@@ -72,6 +74,7 @@ class Gate:
         self._seen = seen
         self._clock = clock
         self._account_name = account_name
+        self._breakers = breakers
 
     def check(self, intent: Intent) -> Verdict:
         """Approved or Denied; never raises for anything a source can ask."""
@@ -100,7 +103,7 @@ class Gate:
             return self._protective(intent, view, order_id, epoch, now_ns)
         return self._reduce(intent, view, limits, how, order_id, epoch, now_ns, market_ns)
 
-    def _standing(
+    def _standing(  # noqa: C901 - a flat list of conditions in the matrix's order
         self,
         intent: Intent,
         view: InstrumentView,
@@ -115,6 +118,8 @@ class Gate:
         mode = self._modes.mode
         if mode is not _NORMAL:
             yield _MODE_REASON[mode]
+        if not self._breakers.free and self._breakers.refusal(self._clock.mono_ns()) is not None:
+            yield Reason.BREAKER_OPEN
         if self._holds.blocking(intent.instrument) is not None:
             yield Reason.HOLD
         if account.source_stopped(intent.source):
@@ -278,6 +283,8 @@ class Gate:
         if reason is Reason.HOLD:
             hold = self._holds.blocking(intent.instrument)
             return f"{hold.cause} on {hold.scope}" if hold is not None else ""
+        if reason is Reason.BREAKER_OPEN:
+            return self._breakers.describe()
         return intent.instrument if reason in (Reason.NO_LIMIT, Reason.NOT_ALLOWED) else ""
 
 

@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Struct
 
 from appliance.audit.notes import COSIGNATURE_KEY, NOTE_KEY
+from appliance.domain.breaker import Component
 from appliance.domain.errors import ConfigError, TransportError
 from appliance.domain.ids import InstrumentId, SourceId
 from appliance.domain.instrument import Instrument
@@ -19,7 +20,7 @@ from appliance.domain.money import Amount
 from appliance.market.pace import Pacer
 from appliance.market.quality import DataQuality
 from appliance.market.replay import Replay
-from appliance.memory.service_store import MemoryService, MemorySettings
+from appliance.memory.service_store import MemorySettings
 from appliance.orders.book import Orders
 from appliance.orders.desk import Desk
 from appliance.orders.identity import IdLedger
@@ -28,13 +29,16 @@ from appliance.orders.reconcile import fate
 from appliance.pipeline import Pipeline, Stages
 from appliance.portfolio.portfolio import Portfolio
 from appliance.ports import Memory, Scribe
+from appliance.risk.breakers import Breakers
 from appliance.risk.gate import Gate
 from appliance.risk.limits import Limits
 from appliance.runtime import tables
+from appliance.runtime.breaker_watch import BreakerWatch
 from appliance.runtime.clock import ReplayClock, WallClock
 from appliance.runtime.config import Config
 from appliance.runtime.feed import ReplayFeed
 from appliance.runtime.guard_link import PageLink
+from appliance.runtime.guarded import GuardedExchange, GuardedMemory, GuardedVenue
 from appliance.runtime.no_memory import NoMemory
 from appliance.runtime.owed import Repayment, exits_into
 from appliance.runtime.own_latch import OwnLatch
@@ -57,7 +61,6 @@ from appliance.storage.log_client import LogClient, LogSettings
 from appliance.storage.log_reader import LogReader
 from appliance.storage.ring import Ring
 from appliance.upstream.client import UpstreamClient, UpstreamSettings
-from appliance.upstream.exchange import Exchange
 from appliance.validation.recent import RecentPrices
 from appliance.venues.paper_client import PaperClient
 from appliance.venues.paper_engine import PaperEngine
@@ -88,11 +91,12 @@ class Parts(Struct, kw_only=True):
     safety: SafetyController
     portfolio: Portfolio
     desk: Desk
-    venue: PaperClient | InProcessPaper
+    venue: GuardedVenue
     memory: Memory
     upstream: UpstreamClient
     feed: ReplayFeed
     watch: SafetyLoop
+    breakers: BreakerWatch
     tally: Tally
     clock: ReplayClock
 
@@ -119,7 +123,8 @@ async def build(
     )
     begin_start_holds(safety, WallClock())
     safety.start(remembered_mode(paths.log))
-    venue = await _open_venue(stack, config, instruments, latch, session)
+    breakers = Breakers(config.breaker.settings(), time.monotonic_ns)
+    venue = GuardedVenue(await _open_venue(stack, config, instruments, latch, session), breakers)
     write_note(paths.venue_note, _venue_note(config, session))
     portfolio = Portfolio(
         instruments.values(),
@@ -127,9 +132,9 @@ async def build(
         {source: limit.allocation for source, limit in limits.sources.items()},
     )
     ids = IdLedger(known_order_ids(paths.log))
-    gate = TimedGate(Gate(limits, portfolio, latch, safety.holds, safety, ids, clock, session.account), tally)
+    gate = Gate(limits, portfolio, latch, safety.holds, safety, ids, clock, session.account, breakers)
     desk = Desk(
-        gate,
+        TimedGate(gate, tally),
         _restore_orders(session),
         ids,
         portfolio,
@@ -148,7 +153,7 @@ async def build(
         signal_limits=tables.make_signal_limits(config, instruments),
         limits=limits,
         deploy_ppm={SourceId(name): int(table.deploy) for name, table in config.strategies.items()},
-        memory=_open_memory(stack, config, paths, instruments),
+        memory=_open_memory(stack, config, paths, instruments, breakers),
         desk=desk,
         exits=ExitFlow(desk, portfolio, venue, clock, fate),
         safety=safety,
@@ -156,9 +161,13 @@ async def build(
         clock=clock,
     )
     feed = await _make_feed(config, replay, stages, venue, clock, session, options)
-    upstream = _make_upstream(stack, config, paths)
+    upstream = _make_upstream(stack, config, paths, breakers)
     watch = _make_watch(config, stages, link, venue, store, OwnLatch(paths.latch))
-    return _connect(config, session, log, store, link, stages, venue, upstream, feed, watch, tally, clock)
+    told = BreakerWatch(breakers, safety.holds, scribe, WallClock(), venue.name)
+    watch.before_beat = told.round
+    return _connect(
+        config, session, log, store, link, stages, venue, upstream, feed, watch, told, tally, clock
+    )
 
 
 def _connect(
@@ -168,10 +177,11 @@ def _connect(
     store: StoreHealth,
     link: PageLink,
     stages: Stages,
-    venue: PaperClient | InProcessPaper,
+    venue: GuardedVenue,
     upstream: UpstreamClient,
     feed: ReplayFeed,
     watch: SafetyLoop,
+    breakers: BreakerWatch,
     tally: Tally,
     clock: ReplayClock,
 ) -> Parts:
@@ -192,6 +202,7 @@ def _connect(
         upstream=upstream,
         feed=feed,
         watch=watch,
+        breakers=breakers,
         tally=tally,
         clock=clock,
     )
@@ -268,18 +279,25 @@ def _restore_orders(session: Session) -> Orders:
 
 
 def _open_memory(
-    stack: AsyncExitStack, config: Config, paths: Paths, instruments: dict[InstrumentId, Instrument]
-) -> MemoryService | NoMemory:
+    stack: AsyncExitStack,
+    config: Config,
+    paths: Paths,
+    instruments: dict[InstrumentId, Instrument],
+    breakers: Breakers,
+) -> GuardedMemory | NoMemory:
     if not config.memory.enabled:
         return NoMemory()
     settings = MemorySettings(bar_ns=tables.nominal_bar_ns(config), timeout_ns=int(config.memory.timeout))
-    memory = MemoryService(paths.memory, instruments, settings, time.monotonic_ns)
+    memory = GuardedMemory(paths.memory, instruments, settings, time.monotonic_ns)
+    memory.breaker = breakers[Component.MEMORY]
     memory.start()
     stack.push_async_callback(memory.close)
     return memory
 
 
-def _make_upstream(stack: AsyncExitStack, config: Config, paths: Paths) -> UpstreamClient:
+def _make_upstream(
+    stack: AsyncExitStack, config: Config, paths: Paths, breakers: Breakers
+) -> UpstreamClient:
     reader = LogReader(paths.log)
     stack.callback(reader.close)
     return UpstreamClient(
@@ -289,7 +307,7 @@ def _make_upstream(stack: AsyncExitStack, config: Config, paths: Paths) -> Upstr
             witness_key=read_verifier(paths.trust / "witness.vkey", COSIGNATURE_KEY),
         ),
         reader,
-        Exchange(config.upstream.url),
+        GuardedExchange(config.upstream.url, breakers[Component.UPSTREAM]),
         now_ns=time.time_ns,
         uniform=random.uniform,
     )
@@ -299,7 +317,7 @@ async def _make_feed(
     config: Config,
     replay: Replay,
     stages: Stages,
-    venue: PaperClient | InProcessPaper,
+    venue: GuardedVenue,
     clock: ReplayClock,
     session: Session,
     options: Options,
@@ -333,7 +351,7 @@ def _make_watch(
     config: Config,
     stages: Stages,
     link: PageLink,
-    venue: PaperClient | InProcessPaper,
+    venue: GuardedVenue,
     store: StoreHealth,
     own_latch: OwnLatch,
 ) -> SafetyLoop:
