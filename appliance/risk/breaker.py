@@ -115,6 +115,8 @@ class Breaker:
 
     needs: breakers that must be closed as well, for every call that is not exempt.  mono_ns: CLOCK_MONOTONIC.
     tell: hears of every change after it is complete; it must not raise (`runtime.breaker_watch` sees to it).
+    free: it and all it needs are closed, which is all that most calls ask; worked out anew at every change.
+    serial: of the last call that was let through.
     """
 
     def __init__(
@@ -128,16 +130,19 @@ class Breaker:
         self.component = component
         self.settings = settings
         self.state = _CLOSED
+        self.free = all(need.state is _CLOSED for need in needs)
         self.why = ""  # of the last change
+        self.serial = 0
         self.successes = self.failures = self.refused = self.passed = 0
         self.abandoned = self.hung = self.openings = 0
         self._mono_ns = mono_ns
         self._tell = tell
-        self._needs = needs
-        self._calls = settings.window_calls
-        self._window: deque[int] = deque()  # end of a call in ns, times two, plus one if it failed
+        self.needs = needs
+        self.dependants: list[Breaker] = []
+        for need in needs:
+            need.dependants.append(self)
+        self._window: deque[int] = deque(maxlen=settings.window_calls)  # ends in ns; ~ns of those that failed
         self._bad = 0  # failures in the window
-        self._serial = 0  # of the last call that was let through
         self._changed_at = 0  # serials up to here began before the last change
         self._failed_ns = 0
         self._proven = 0
@@ -152,12 +157,10 @@ class Breaker:
 
         Raises BreakerOpenError, never for an exempt call. `guard` does all of it.
         """
-        if self.state is not _CLOSED:
-            return self._begin_impaired(exempt=exempt)
-        if self._needs and not exempt:
-            self._ask_needs()
-        self._serial = serial = self._serial + 1
-        return serial
+        if self.free or (exempt and self.state is _CLOSED):
+            self.serial = serial = self.serial + 1
+            return serial
+        return self._begin_impaired(exempt=exempt)
 
     def succeeded(self, ticket: int) -> None:
         """The call ended well."""
@@ -165,10 +168,9 @@ class Breaker:
         if ticket <= self._changed_at:
             return
         if self.state is _CLOSED:  # the row (CLOSED, SUCCESS) without a look at the table
-            window = self._window
-            window.append(self._mono_ns() << 1)
-            if len(window) > self._calls:
-                self._bad -= window.popleft() & 1
+            if self._bad:
+                self._make_room()
+            self._window.append(self._mono_ns())
             return
         self._probes.pop(ticket, None)
         self._proven += self.state is _HALF_OPEN
@@ -183,11 +185,10 @@ class Breaker:
             self._probes.pop(ticket, None)
             self._move(CallEvent.FAILURE, "a call failed while it was half open")
             return
-        self._window.append(now_ns << 1 | 1)
+        self._make_room()
+        self._window.append(~now_ns)
         self._bad += 1
-        oldest_ns = now_ns - self.settings.window_ns
-        while len(self._window) > self._calls or self._window[0] >> 1 < oldest_ns:
-            self._bad -= self._window.popleft() & 1
+        self._forget(now_ns - self.settings.window_ns)
         total, allowed = len(self._window), self.settings.open_above_ppm
         too_many = total >= self.settings.min_calls and self._bad * PPM_ONE > allowed * total
         why = f"{self._bad} of {total} calls failed, allowed are {format_share(allowed)}"
@@ -202,7 +203,7 @@ class Breaker:
         """Why a call that is not exempt would be refused now. Changes nothing."""
         if self.state is _OPEN and not self._is_cooled(now_ns):
             return Refusal.OPEN
-        if any(need.state is not _CLOSED for need in self._needs):
+        if any(need.state is not _CLOSED for need in self.needs):
             return Refusal.NEEDED_NOT_CLOSED
         return Refusal.HALF_OPEN_EXHAUSTED if len(self._probes) >= self.settings.probes else None
 
@@ -227,24 +228,26 @@ class Breaker:
         else:
             refusal = self.refusal(now_ns)
             if refusal is not None:
-                raise self._refuse(refusal)
-        self._serial += 1
+                self.refused += 1
+                raise BreakerOpenError(self.component, refusal, self.describe())
+        self.serial += 1
         if not exempt:
-            self._probes[self._serial] = now_ns
-        return self._serial
+            self._probes[self.serial] = now_ns
+        return self.serial
 
-    def _ask_needs(self) -> None:
-        for need in self._needs:
-            if need.state is not _CLOSED:
-                raise self._refuse(Refusal.NEEDED_NOT_CLOSED)
+    def _make_room(self) -> None:
+        """The next outcome pushes the oldest out of a full window."""
+        window = self._window
+        self._bad -= len(window) == window.maxlen and window[0] < 0
 
-    def _refuse(self, refusal: Refusal) -> BreakerOpenError:
-        self.refused += 1
-        return BreakerOpenError(self.component, refusal, self.describe())
+    def _forget(self, oldest_ns: int) -> None:
+        window = self._window
+        while (window[0] if window[0] >= 0 else ~window[0]) < oldest_ns:
+            self._bad -= window.popleft() < 0
 
     def describe(self) -> str:
         """Every breaker that is not closed, itself first, with what made it so."""
-        impaired = [each for each in (self, *self._needs) if each.state is not _CLOSED]
+        impaired = [each for each in (self, *self.needs) if each.state is not _CLOSED]
         return "; ".join(f"{each.component} is {each.state}, {each.why}" for each in impaired)
 
     def _is_cooled(self, now_ns: int) -> bool:
@@ -255,46 +258,50 @@ class Breaker:
         if after is before:
             return
         self.state, self.why = after, why
+        for each in (self, *self.dependants):
+            each.free = each.state is _CLOSED and all(need.state is _CLOSED for need in each.needs)
         self.openings += after is _OPEN
-        self._changed_at = self._serial
+        self._changed_at = self.serial
         self._bad = self._proven = 0
         self._window.clear()
         self._probes.clear()
         self._tell(BreakerChange(self.component, before, after, why))  # last: all of the above stands
 
 
-class Guard:
-    """Records by itself how one call ends (CB-08). Not used twice.
+class Guard(Struct, gc=False):
+    """Records by itself how one call ends (CB-08). Not used twice; made by `Breaker.guard`.
 
     Left without an exception: a success, unless `fail` was called. With an Exception: a failure. Stopped by
     our own latch, or cancelled from outside (any BaseException that is no Exception): nothing is known.
     """
 
-    __slots__ = ("_breaker", "_exempt", "_failed", "_ticket")
-
-    def __init__(self, breaker: Breaker, exempt: bool) -> None:
-        self._breaker = breaker
-        self._exempt = exempt
-        self._failed = False
+    breaker: Breaker
+    exempt: bool
+    has_failed: bool = False
+    ticket: int = 0
 
     def fail(self) -> None:
         """The call came back, and what it brought says that it failed."""
-        self._failed = True
+        self.has_failed = True
 
     def __enter__(self) -> Self:
         """Raises BreakerOpenError: the call may not begin."""
-        self._ticket = self._breaker.begin(exempt=self._exempt)
+        breaker = self.breaker
+        if breaker.free:  # `begin`, without the call: it is every call of a healthy component
+            breaker.serial = self.ticket = breaker.serial + 1
+        else:
+            self.ticket = breaker.begin(exempt=self.exempt)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if kind is None:
-            if self._failed:
-                self._breaker.failed(self._ticket)
+            if self.has_failed:
+                self.breaker.failed(self.ticket)
             else:
-                self._breaker.succeeded(self._ticket)
+                self.breaker.succeeded(self.ticket)
         elif issubclass(kind, StoppedAtWire) or not issubclass(kind, Exception):
-            self._breaker.abandon(self._ticket)
+            self.breaker.abandon(self.ticket)
         else:
-            self._breaker.failed(self._ticket)
+            self.breaker.failed(self.ticket)

@@ -37,12 +37,10 @@ def needs_of(component: Component) -> tuple[Component, ...]:
 class Breakers:
     """One per core. mono_ns: CLOCK_MONOTONIC.
 
-    free: new exposure meets closed breakers only; kept as one attribute because the gate reads it with every
-    order, and worked out anew from all states at every change.  tell: hears of every change; must not raise.
+    tell: hears of every change; must not raise.
     """
 
     def __init__(self, settings: BreakerSettings, mono_ns: Callable[[], int]) -> None:
-        self.free = True
         self.tell: Callable[[BreakerChange], None] = _tell_nobody
         made: dict[Component, Breaker] = {}
         for component in sorted(Component, key=lambda each: len(needs_of(each))):
@@ -76,7 +74,6 @@ class Breakers:
             each.settle(now_ns)
 
     def _changed(self, change: BreakerChange) -> None:
-        self.free = self.state() is BreakerState.CLOSED
         self.tell(change)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Container, Iterator
 from typing import Protocol
 
+from appliance.domain.breaker import Component
 from appliance.domain.ids import OrderId, derive_order_id
 from appliance.domain.intent import Action, Intent, OrderType, Side
 from appliance.domain.mode import Mode
@@ -74,7 +75,7 @@ class Gate:
         self._seen = seen
         self._clock = clock
         self._account_name = account_name
-        self._breakers = breakers
+        self._order_entry = breakers[Component.ORDER_ENTRY]
 
     def check(self, intent: Intent) -> Verdict:
         """Approved or Denied; never raises for anything a source can ask."""
@@ -118,7 +119,7 @@ class Gate:
         mode = self._modes.mode
         if mode is not _NORMAL:
             yield _MODE_REASON[mode]
-        if not self._breakers.free and self._breakers.refusal(self._clock.mono_ns()) is not None:
+        if not self._order_entry.free and self._order_entry.refusal(self._clock.mono_ns()) is not None:
             yield Reason.BREAKER_OPEN
         if self._holds.blocking(intent.instrument) is not None:
             yield Reason.HOLD
@@ -284,7 +285,7 @@ class Gate:
             hold = self._holds.blocking(intent.instrument)
             return f"{hold.cause} on {hold.scope}" if hold is not None else ""
         if reason is Reason.BREAKER_OPEN:
-            return self._breakers.describe()
+            return self._order_entry.describe()
         return intent.instrument if reason in (Reason.NO_LIMIT, Reason.NOT_ALLOWED) else ""
 
 

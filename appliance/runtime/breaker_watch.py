@@ -23,7 +23,7 @@ _SHUT = (Refusal.OPEN, Refusal.NEEDED_NOT_CLOSED)
 
 class BreakerWatch:
     """One per core. listeners: called with every change, in order.  report: told in words what a listener
-    raised."""
+    raised.  problem: that of the last change, empty if everybody heard of it."""
 
     def __init__(self, breakers: Breakers, holds: Holds, scribe: Scribe, clock: Clock, venue: str) -> None:
         self._breakers = breakers
@@ -38,6 +38,7 @@ class BreakerWatch:
 
     def tell(self, change: BreakerChange) -> None:
         """Never raises: it runs inside whatever call moved the breaker, an exit's included."""
+        self.problem = ""
         for listener in self.listeners:
             try:
                 listener(change)
