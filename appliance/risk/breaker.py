@@ -177,12 +177,11 @@ class Breaker:
         enough = self._proven >= self.settings.successes
         self._move(CallEvent.PROVEN if enough else CallEvent.SUCCESS, f"{self._proven} calls ended well")
 
-    def failed(self, ticket: int) -> None:
-        """The call failed, whenever it began."""
+    def failed(self, _ticket: int) -> None:
+        """The call failed, whenever it began: that the component does not answer is learned now."""
         self.failures += 1
         self._failed_ns = now_ns = self._mono_ns()
         if self.state is not _CLOSED:
-            self._probes.pop(ticket, None)
             self._move(CallEvent.FAILURE, "a call failed while it was half open")
             return
         self._make_room()

@@ -15,6 +15,8 @@ from appliance.domain.breaker import BreakerChange, BreakerOpenError, BreakerSta
 from appliance.domain.errors import PeerError, TransportError
 from appliance.ports import StoppedAtWire
 from appliance.risk.breaker import PROBE_NS, TRANSITIONS, Breaker, BreakerSettings, CallEvent
+from appliance.upstream import exchange
+from appliance.venues import paper_client
 from tests.kit import SECOND, FakeClock, breaker_settings
 
 CLOSED, OPEN, HALF_OPEN = BreakerState.CLOSED, BreakerState.OPEN, BreakerState.HALF_OPEN
@@ -404,6 +406,19 @@ def test_its_own_cooldown_is_reported_before_what_it_needs() -> None:
     rig.clock.mono += COOLDOWN
     assert rig.refusal() is Refusal.NEEDED_NOT_CLOSED
     assert rig.breaker.describe().count("is OPEN") == 2
+
+
+def test_a_probe_is_waited_for_longer_than_any_edge_waits() -> None:
+    """A slow answer is an answer; only what the edge itself has given up on is lost."""
+    assert PROBE_NS == 30 * SECOND
+    longest_s = max(paper_client.TOTAL_S, exchange.TOTAL_S)
+    assert longest_s * SECOND < PROBE_NS
+
+
+def test_a_new_breaker_has_nothing_to_tell() -> None:
+    """Closed, free, no reason."""
+    breaker = Rig().breaker
+    assert (breaker.state, breaker.free, breaker.why, breaker.describe()) == (CLOSED, True, "", "")
 
 
 def test_counters() -> None:
