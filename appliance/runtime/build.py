@@ -288,8 +288,9 @@ def _open_memory(
     if not config.memory.enabled:
         return NoMemory()
     settings = MemorySettings(bar_ns=tables.nominal_bar_ns(config), timeout_ns=int(config.memory.timeout))
-    memory = GuardedMemory(paths.memory, instruments, settings, time.monotonic_ns)
-    memory.breaker = breakers[Component.MEMORY]
+    memory = GuardedMemory(
+        paths.memory, instruments, settings, time.monotonic_ns, breakers[Component.MEMORY]
+    )
     memory.start()
     stack.push_async_callback(memory.close)
     return memory

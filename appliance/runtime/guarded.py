@@ -8,7 +8,8 @@ still, which exits need, cannot.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Protocol
 
 from appliance.domain.breaker import BreakerOpenError, Component
@@ -17,7 +18,7 @@ from appliance.domain.observation import Observation
 from appliance.domain.order import VenueAccount, VenueEvent, VenueOrder
 from appliance.domain.reasons import Reason
 from appliance.domain.verdict import Approved, OrderClass
-from appliance.memory.service_store import MemoryService
+from appliance.memory.service_store import MemoryService, MemorySettings
 from appliance.ports import PaperMarket, Precedent, StoppedAtWire, Venue
 from appliance.risk.breaker import Breaker
 from appliance.risk.breakers import Breakers
@@ -32,7 +33,11 @@ class PaperVenue(Venue, PaperMarket, Protocol):
 
 
 class GuardedVenue:
-    """Implements ports.Venue and ports.PaperMarket on a venue that does."""
+    """Implements ports.Venue and ports.PaperMarket on a venue that does.
+
+    A failure is an exception: no answer, or one that is none. What the venue rejects comes back as an event,
+    and a venue that rejects works.
+    """
 
     def __init__(self, venue: PaperVenue, breakers: Breakers) -> None:
         self.name = venue.name
@@ -88,12 +93,21 @@ class GuardedVenue:
 class GuardedMemory(MemoryService):
     """Long-term memory that is not asked while it keeps failing: a signal then waits for nothing."""
 
-    breaker: Breaker  # set by `runtime.build`
+    def __init__(
+        self,
+        path: Path,
+        instruments: Iterable[InstrumentId],
+        settings: MemorySettings,
+        mono_ns: Callable[[], int],
+        breaker: Breaker,
+    ) -> None:
+        super().__init__(path, instruments, settings, mono_ns)
+        self._breaker = breaker
 
     async def find_similar_conditions(self, instrument: InstrumentId, k: int) -> Sequence[Precedent]:
         """As MemoryService, or () at once while the breaker refuses. Never raises."""
         try:
-            with self.breaker.guard() as call:
+            with self._breaker.guard() as call:
                 before = self._faults()
                 found = await super().find_similar_conditions(instrument, k)
                 if self._faults() != before:

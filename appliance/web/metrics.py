@@ -167,7 +167,7 @@ def _breakers(status: Status) -> Iterator[Metric]:
     openings = CounterMetricFamily("interlock_breaker_openings", "Openings.", labels=["component"])
     passed = CounterMetricFamily(
         "interlock_breaker_exits_passed",
-        "Calls of exits that passed a breaker which was not closed.",
+        "Exits, and what they need to know, that passed a breaker which was not closed.",
         labels=["component"],
     )
     lines = {clean(line.name): line for line in status.breakers}

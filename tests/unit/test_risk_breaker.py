@@ -184,6 +184,19 @@ def test_an_outcome_counts_up_to_the_windows_age(age_ns: int, state: BreakerStat
     assert rig.breaker.state is state
 
 
+@pytest.mark.parametrize("old", [1, 2, 3])
+def test_what_left_the_window_with_age_is_forgotten(old: int) -> None:
+    """Old failures, then four good calls and four that fail: four of eight, as if the old ones never were."""
+    rig = Rig(window_calls=20)
+    rig.bad(old)
+    rig.clock.mono += WINDOW + 1
+    rig.good(4)
+    rig.bad(4)
+    assert rig.breaker.state is CLOSED
+    rig.bad()
+    assert rig.breaker.why == "5 of 9 calls failed, allowed are 50 %"
+
+
 @pytest.mark.parametrize(("age_ns", "state"), [(WINDOW, CLOSED), (WINDOW + 1, OPEN)])
 def test_successes_leave_the_window_with_age_too(age_ns: int, state: BreakerState) -> None:
     """Four old successes keep four failures allowed for exactly as long as they are young enough."""

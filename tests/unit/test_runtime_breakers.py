@@ -197,6 +197,10 @@ def test_what_metrics_say() -> None:
         assert f"interlock_breaker_{told}" in body.decode()
 
 
+def _breaker(clock: FakeClock) -> Breaker:
+    return Breaker(Component.MEMORY, breaker_settings(), clock.mono_ns, lambda change: None)
+
+
 class Unsteady:
     """Stands for MemoryService's own question: counts as it does, and answers what the test says."""
 
@@ -215,8 +219,9 @@ class Unsteady:
 
 def _memory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> tuple[GuardedMemory, Unsteady, FakeClock]:
     clock = FakeClock()
-    memory = GuardedMemory(tmp_path / "no.db", [SPX], MemorySettings(bar_ns=SECOND), clock.mono_ns)
-    memory.breaker = Breaker(Component.MEMORY, breaker_settings(), clock.mono_ns, lambda change: None)
+    memory = GuardedMemory(
+        tmp_path / "no.db", [SPX], MemorySettings(bar_ns=SECOND), clock.mono_ns, _breaker(clock)
+    )
     inner = Unsteady(memory)
 
     async def find(_self: MemoryService, instrument: InstrumentId, k: int) -> Sequence[Precedent]:
@@ -245,7 +250,7 @@ def test_memory_that_does_not_answer_is_not_asked_for_a_while(
         inner.outcome = ""
         assert len(await ask()) == 1
         assert len(await ask()) == 1
-        assert memory.breaker.state is BreakerState.CLOSED
+        assert memory._breaker.state is BreakerState.CLOSED
 
     asyncio.run(run())
 
@@ -259,7 +264,7 @@ def test_no_condition_yet_is_an_answer(monkeypatch: pytest.MonkeyPatch, tmp_path
         for _ in range(20):
             assert await memory.find_similar_conditions(SPX, 5) == ()
         assert inner.asked == 20
-        assert (memory.breaker.successes, memory.breaker.failures) == (20, 0)
+        assert (memory._breaker.successes, memory._breaker.failures) == (20, 0)
 
     asyncio.run(run())
 
@@ -271,13 +276,13 @@ def test_a_memory_file_that_is_damaged_opens_the_breaker(tmp_path: Path) -> None
     clock = FakeClock()
 
     async def run() -> None:
-        memory = GuardedMemory(path, [SPX], MemorySettings(bar_ns=SECOND), clock.mono_ns)
-        memory.breaker = Breaker(Component.MEMORY, breaker_settings(), clock.mono_ns, lambda change: None)
+        breaker = _breaker(clock)
+        memory = GuardedMemory(path, [SPX], MemorySettings(bar_ns=SECOND), clock.mono_ns, breaker)
         memory.start()
         for _ in range(6):
             assert await memory.find_similar_conditions(SPX, 5) == ()
-        assert memory.breaker.state is BreakerState.OPEN
-        assert (memory.breaker.failures, memory.breaker.refused) == (4, 2)
+        assert breaker.state is BreakerState.OPEN
+        assert (breaker.failures, breaker.refused) == (4, 2)
         assert sum(memory.stats().unanswered.values()) == 4
         await memory.close()
 
