@@ -24,8 +24,11 @@ from appliance.orders.identity import IdLedger
 from appliance.orders.reconcile import fate
 from appliance.portfolio.portfolio import Portfolio
 from appliance.ports import GuardStatus, PageReading, Ticket
+from appliance.risk.breaker import BreakerSettings
+from appliance.risk.breakers import Breakers
 from appliance.risk.gate import Gate
 from appliance.risk.limits import AccountLimits, InstrumentLimits, Limits, SourceLimits
+from appliance.runtime.guarded import GuardedVenue
 from appliance.safety.controller import SafetyController
 from appliance.safety.exits import ExitFlow
 from appliance.safety.holds import Holds
@@ -94,6 +97,22 @@ def source_limits(**changes: Any) -> SourceLimits:
             drawdown_ppm=Ppm(150_000),
             default_stop_ppm=Ppm(50_000),
             allow_short=False,
+        ),
+        **changes,
+    )
+
+
+def breaker_settings(**changes: int) -> BreakerSettings:
+    """Opens above half of at least 4 of the last 8 calls in a minute, 10 s, one probe, two successes."""
+    return replace(
+        BreakerSettings(
+            window_calls=8,
+            window_ns=60 * SECOND,
+            min_calls=4,
+            open_above_ppm=500_000,
+            cooldown_ns=10 * SECOND,
+            probes=1,
+            successes=2,
         ),
         **changes,
     )
@@ -329,6 +348,8 @@ class Core:
         self.engine = PaperEngine("test", [self.instrument], self.terms)
         self.venue = InProcessPaper(self.engine, make_recheck(self.latch, self.clock))
         self.ids = IdLedger()
+        self.breakers = Breakers(breaker_settings(), self.clock.mono_ns)
+        self.door = GuardedVenue(self.venue, self.breakers)
         self.gate = Gate(
             self.limits,
             self.portfolio,
@@ -339,6 +360,7 @@ class Core:
             self.clock,
             "test",
             self.safety.recovery,
+            self.breakers,
         )
         self.owed: list[tuple[int, Approved, Order | None]] = []
         self.orders = Orders()
@@ -347,7 +369,7 @@ class Core:
             self.orders,
             self.ids,
             self.portfolio,
-            self.venue,
+            self.door,
             self.scribe,
             self.patience,
             self.clock,
@@ -355,7 +377,7 @@ class Core:
             lambda verdict: None,
             lambda index, approved, order: self.owed.append((index, approved, order)),
         )
-        self.exits = ExitFlow(self.desk, self.portfolio, self.venue, self.clock, fate)
+        self.exits = ExitFlow(self.desk, self.portfolio, self.door, self.clock, fate)
         self.steps = 0
         self.number = 0
 

@@ -59,6 +59,7 @@ KINDS: dict[str, str] = {
     "loosening": "a signed act that loosens, such as a reset of the account's peak: done, or refused why",
     "hold": "new exposure began to wait",
     "hold_end": "that wait ended with its cause",
+    "breaker": "a circuit breaker opened, let probes through or closed",
     "strategy_stop": "a strategy's own limit stopped it",
     "reconcile": "our books were compared with the venue's",
     "clock": "the clock was first read, stepped, lost or regained synchronisation, or a doubt about it ended",

@@ -13,6 +13,7 @@ class Reason(StrEnum):
     MODE_PAUSED = "MODE_PAUSED"
     MODE_REDUCED = "MODE_REDUCED"
     MODE_EMERGENCY = "MODE_EMERGENCY"
+    BREAKER_OPEN = "BREAKER_OPEN"
     HOLD = "HOLD"
     GUARD_MISSING = "GUARD_MISSING"
     GUARD_LATE = "GUARD_LATE"
@@ -52,6 +53,7 @@ MEANING: dict[Reason, str] = {
     Reason.MODE_PAUSED: "mode PAUSED takes no new exposure",
     Reason.MODE_REDUCED: "mode REDUCED only works exposure down",
     Reason.MODE_EMERGENCY: "mode EMERGENCY only cancels and liquidates",
+    Reason.BREAKER_OPEN: "calls to the venue or its market failed too often; it ends when probes succeed",
     Reason.HOLD: "a hold stands on the box, the venue or the instrument; it ends with its cause",
     Reason.GUARD_MISSING: "the guard's page is not there or belongs to another boot",
     Reason.GUARD_LATE: "the guard's heartbeat is older than 250 ms",

@@ -100,6 +100,23 @@ class AlertLine(Struct, frozen=True):
     since_ns: str
 
 
+class BreakerLine(Struct, frozen=True, kw_only=True):
+    """One circuit breaker; counts since this start. state: of domain.breaker.
+
+    turned_away: calls it stopped.  passed: exempt calls that went through while it was not closed.
+    unknown: calls stopped on our side, or never back.
+    """
+
+    name: str
+    state: str
+    succeeded: int
+    failed: int
+    turned_away: int
+    passed: int
+    unknown: int
+    openings: int
+
+
 class Verdicts(Struct, frozen=True):
     """Counts since this start; denied by reason code."""
 
@@ -185,3 +202,4 @@ class Status(Struct, frozen=True, kw_only=True):
     recovery: RecoveryLine | None = None
     recovery_due: bool = False
     disk: Disk | None = None
+    breakers: tuple[BreakerLine, ...] = ()

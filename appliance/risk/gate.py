@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Container, Iterator
 from typing import Protocol
 
+from appliance.domain.breaker import Component
 from appliance.domain.ids import OrderId, derive_order_id
 from appliance.domain.intent import Action, Intent, OrderType, Side
 from appliance.domain.mode import Mode
@@ -17,6 +18,7 @@ from appliance.domain.reasons import Reason
 from appliance.domain.verdict import Approved, Denied, Flag, OrderClass, Verdict
 from appliance.ports import AccountView, Clock, InstrumentView
 from appliance.risk import entries
+from appliance.risk.breakers import Breakers
 from appliance.risk.classify import classify
 from appliance.risk.exits import shape_exit
 from appliance.risk.limits import InstrumentLimits, Limits, share_of
@@ -67,6 +69,7 @@ class Gate:
         clock: Clock,
         account_name: str,
         plan: RecoveryPlan,
+        breakers: Breakers,
     ) -> None:
         self._limits = limits
         self._account = account
@@ -79,6 +82,7 @@ class Gate:
         self._plan = plan
         shares = {share for each in PLANS.values() for share in each}
         self._shares = {share: share_of(limits, share) for share in shares}
+        self._order_entry = breakers[Component.ORDER_ENTRY]
 
     def check(self, intent: Intent) -> Verdict:
         """Approved or Denied; never raises for anything a source can ask."""
@@ -110,7 +114,7 @@ class Gate:
             return self._protective(intent, view, order_id, epoch, now_ns)
         return self._reduce(intent, view, limits, how, order_id, epoch, now_ns, market_ns)
 
-    def _standing(
+    def _standing(  # noqa: C901 - a flat list of conditions in the matrix's order
         self,
         intent: Intent,
         view: InstrumentView,
@@ -125,6 +129,8 @@ class Gate:
         mode = self._modes.mode
         if mode is not _NORMAL:
             yield _MODE_REASON[mode]
+        if not self._order_entry.free and self._order_entry.refusal(self._clock.mono_ns()) is not None:
+            yield Reason.BREAKER_OPEN
         if self._holds.blocking(intent.instrument) is not None:
             yield Reason.HOLD
         if account.source_stopped(intent.source):
@@ -271,6 +277,8 @@ class Gate:
         if reason is Reason.HOLD:
             hold = self._holds.blocking(intent.instrument)
             return f"{hold.cause} on {hold.scope}" if hold is not None else ""
+        if reason is Reason.BREAKER_OPEN:
+            return self._order_entry.describe()
         return intent.instrument if reason in (Reason.NO_LIMIT, Reason.NOT_ALLOWED) else ""
 
 

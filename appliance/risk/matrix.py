@@ -42,6 +42,8 @@ MATRIX: dict[Reason, dict[OrderClass, Cell]] = {
     Reason.MODE_PAUSED: _row(D, P, P, P),
     Reason.MODE_REDUCED: _row(D, P, P, P),
     Reason.MODE_EMERGENCY: _row(D, P, P, P),
+    # what new exposure depends on does not answer
+    Reason.BREAKER_OPEN: _row(D, P, P, P),
     # holds of any scope
     Reason.HOLD: _row(D, P, P, P),
     # money

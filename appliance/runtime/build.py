@@ -11,22 +11,25 @@ from pathlib import Path
 from msgspec import Struct
 
 from appliance.audit.notes import COSIGNATURE_KEY, NOTE_KEY
+from appliance.domain.breaker import Component
 from appliance.domain.errors import ConfigError, TransportError
 from appliance.domain.ids import InstrumentId, SourceId
 from appliance.domain.instrument import Instrument
 from appliance.market.pace import Pacer
 from appliance.market.quality import DataQuality
 from appliance.market.replay import Replay
-from appliance.memory.service_store import MemoryService, MemorySettings
+from appliance.memory.service_store import MemorySettings
 from appliance.orders.desk import Desk
 from appliance.orders.identity import IdLedger
 from appliance.orders.reconcile import fate
 from appliance.pipeline import Pipeline, Stages
 from appliance.portfolio.portfolio import Portfolio
 from appliance.ports import Memory, Scribe
+from appliance.risk.breakers import Breakers
 from appliance.risk.gate import Gate
 from appliance.risk.limits import Limits
 from appliance.runtime import tables
+from appliance.runtime.breaker_watch import BreakerWatch
 from appliance.runtime.build_state import (
     make_portfolio,
     open_log,
@@ -40,6 +43,7 @@ from appliance.runtime.clock_loop import ClockLoop, ReadClock, counts_real_time,
 from appliance.runtime.config import Config
 from appliance.runtime.feed import ReplayFeed
 from appliance.runtime.guard_link import PageLink, boot_text
+from appliance.runtime.guarded import GuardedExchange, GuardedMemory, GuardedVenue
 from appliance.runtime.no_memory import NoMemory
 from appliance.runtime.owed import exits_into
 from appliance.runtime.own_latch import OwnLatch
@@ -62,7 +66,6 @@ from appliance.storage.keys import read_verifier
 from appliance.storage.log_client import LogClient
 from appliance.storage.log_reader import LogReader
 from appliance.upstream.client import UpstreamClient, UpstreamSettings
-from appliance.upstream.exchange import Exchange
 from appliance.validation.recent import RecentPrices
 from appliance.venues.paper_client import PaperClient
 from appliance.venues.paper_engine import PaperEngine
@@ -93,11 +96,12 @@ class Parts(Struct, kw_only=True):
     safety: SafetyController
     portfolio: Portfolio
     desk: Desk
-    venue: PaperClient | InProcessPaper
+    venue: GuardedVenue
     memory: Memory
     upstream: UpstreamClient
     feed: ReplayFeed
     watch: SafetyLoop
+    breakers: BreakerWatch
     tally: Tally
     clock: ReplayClock
     clock_loop: ClockLoop
@@ -131,16 +135,15 @@ async def build(
     clock_loop = ClockLoop(read_clock, clock_past, safety, scribe, enforced=counts_real_time(config))
     begin_start_holds(safety, WallClock())
     safety.start(remembered_mode(paths.log))
-    venue = await _open_venue(stack, config, instruments, latch, session)
+    breakers = Breakers(config.breaker.settings(), time.monotonic_ns)
+    venue = GuardedVenue(await _open_venue(stack, config, instruments, latch, session), breakers)
     write_note(paths.venue_note, venue_note(config, session))
     portfolio = make_portfolio(config, instruments, limits, session)
     ids = IdLedger(known_order_ids(paths.log))
-    gate = TimedGate(
-        Gate(limits, portfolio, latch, safety.holds, safety, ids, clock, session.account, safety.recovery),
-        tally,
-    )
+    account, plan = session.account, safety.recovery
+    gate = Gate(limits, portfolio, latch, safety.holds, safety, ids, clock, account, plan, breakers)
     desk = Desk(
-        gate,
+        TimedGate(gate, tally),
         restore_orders(session),
         ids,
         portfolio,
@@ -159,7 +162,7 @@ async def build(
         signal_limits=tables.make_signal_limits(config, instruments),
         limits=limits,
         deploy_ppm={SourceId(name): int(table.deploy) for name, table in config.strategies.items()},
-        memory=_open_memory(stack, config, paths, instruments),
+        memory=_open_memory(stack, config, paths, instruments, breakers),
         desk=desk,
         exits=ExitFlow(desk, portfolio, venue, clock, fate),
         safety=safety,
@@ -167,11 +170,14 @@ async def build(
         clock=clock,
     )
     feed = await _make_feed(config, replay, stages, venue, clock, session, options)
-    upstream = _make_upstream(stack, config, paths)
+    upstream = _make_upstream(stack, config, paths, breakers)
     watch = _make_watch(config, stages, link, venue, store, clock_loop, OwnLatch(paths.latch))
+    told = BreakerWatch(breakers, safety.holds, scribe, WallClock(), venue.name)
+    watch.before_beat = told.round
     return _connect(
-        config, session, log, store, link, stages, venue, upstream, feed, watch, tally, clock, clock_loop
-    )
+        config, session, log, store, link, stages, venue, upstream, feed, watch, told, tally, clock,
+        clock_loop,
+    )  # fmt: skip
 
 
 def _make_safety(
@@ -190,10 +196,11 @@ def _connect(
     store: StoreHealth,
     link: PageLink,
     stages: Stages,
-    venue: PaperClient | InProcessPaper,
+    venue: GuardedVenue,
     upstream: UpstreamClient,
     feed: ReplayFeed,
     watch: SafetyLoop,
+    breakers: BreakerWatch,
     tally: Tally,
     clock: ReplayClock,
     clock_loop: ClockLoop,
@@ -215,6 +222,7 @@ def _connect(
         upstream=upstream,
         feed=feed,
         watch=watch,
+        breakers=breakers,
         tally=tally,
         clock=clock,
         clock_loop=clock_loop,
@@ -254,18 +262,26 @@ async def _open_venue(
 
 
 def _open_memory(
-    stack: AsyncExitStack, config: Config, paths: Paths, instruments: dict[InstrumentId, Instrument]
-) -> MemoryService | NoMemory:
+    stack: AsyncExitStack,
+    config: Config,
+    paths: Paths,
+    instruments: dict[InstrumentId, Instrument],
+    breakers: Breakers,
+) -> GuardedMemory | NoMemory:
     if not config.memory.enabled:
         return NoMemory()
     settings = MemorySettings(bar_ns=tables.nominal_bar_ns(config), timeout_ns=int(config.memory.timeout))
-    memory = MemoryService(paths.memory, instruments, settings, time.monotonic_ns)
+    memory = GuardedMemory(
+        paths.memory, instruments, settings, time.monotonic_ns, breakers[Component.MEMORY]
+    )
     memory.start()
     stack.push_async_callback(memory.close)
     return memory
 
 
-def _make_upstream(stack: AsyncExitStack, config: Config, paths: Paths) -> UpstreamClient:
+def _make_upstream(
+    stack: AsyncExitStack, config: Config, paths: Paths, breakers: Breakers
+) -> UpstreamClient:
     reader = LogReader(paths.log)
     stack.callback(reader.close)
     return UpstreamClient(
@@ -275,7 +291,7 @@ def _make_upstream(stack: AsyncExitStack, config: Config, paths: Paths) -> Upstr
             witness_key=read_verifier(paths.trust / "witness.vkey", COSIGNATURE_KEY),
         ),
         reader,
-        Exchange(config.upstream.url),
+        GuardedExchange(config.upstream.url, breakers[Component.UPSTREAM]),
         now_ns=time.time_ns,
         uniform=random.uniform,
     )
@@ -285,7 +301,7 @@ async def _make_feed(
     config: Config,
     replay: Replay,
     stages: Stages,
-    venue: PaperClient | InProcessPaper,
+    venue: GuardedVenue,
     clock: ReplayClock,
     session: Session,
     options: Options,
@@ -320,7 +336,7 @@ def _make_watch(
     config: Config,
     stages: Stages,
     link: PageLink,
-    venue: PaperClient | InProcessPaper,
+    venue: GuardedVenue,
     store: StoreHealth,
     clock_loop: ClockLoop,
     own_latch: OwnLatch,

@@ -10,6 +10,7 @@ from typing import Literal
 
 from msgspec import Struct
 
+from appliance.risk.breaker import BreakerSettings
 from appliance.runtime.units import Duration, Money, Share, Size
 from appliance.safety.recovery_plan import DEFAULT_EVERY_NS
 
@@ -236,6 +237,33 @@ class AlertsConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
                 raise ValueError(f"the value of {name} is outside of {limits}")
 
 
+class BreakerConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """[breaker]: of every component alike; `settings` says what each key means."""
+
+    window_calls: int
+    window: Duration
+    min_calls: int
+    open_above: Share
+    cooldown: Duration
+    probes: int
+    successes: int
+
+    def __post_init__(self) -> None:
+        self.settings()
+
+    def settings(self) -> BreakerSettings:
+        """As `risk.breaker` takes them. Raises ValueError for one that is out of range."""
+        return BreakerSettings(
+            window_calls=self.window_calls,
+            window_ns=int(self.window),
+            min_calls=self.min_calls,
+            open_above_ppm=int(self.open_above),
+            cooldown_ns=int(self.cooldown),
+            probes=self.probes,
+            successes=self.successes,
+        )
+
+
 class LogConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """[log] format of the lines on stderr."""
 
@@ -260,5 +288,6 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     memory: MemoryConfig
     web: WebConfig
     alerts: AlertsConfig
+    breaker: BreakerConfig
     log: LogConfig
     recovery: RecoveryConfig = RecoveryConfig(plan="standard", step_every=Duration(DEFAULT_EVERY_NS))

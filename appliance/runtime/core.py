@@ -17,6 +17,7 @@ from typing import Any
 from msgspec import Struct
 
 from appliance import __version__
+from appliance.domain.breaker import BreakerChange
 from appliance.domain.errors import InterlockError, InvariantError, StoreError
 from appliance.domain.mode import Mode, TripReason
 from appliance.domain.status import Status
@@ -125,6 +126,8 @@ class _Core:
         self._picture = Picture(parts, board, self._disk)
         self._parts.watch.degraded = self._picture.degraded
         self._parts.watch.after_round = self._picture.look
+        self._parts.breakers.listeners.append(self._breaker_changed)
+        self._parts.breakers.report = lambda why: log.error("breaker", "problem", why=why)
         self._parts.log.on_signed = lambda _head: parts.upstream.notify()
         self._parts.log.on_reserve = self._disk.look
         self._parts.upstream.on_change = lambda state: self._upstream_changed(state.alarm)
@@ -276,6 +279,9 @@ class _Core:
             self._log.error(name, "ended", why=error.sentence())
         except Exception as error:  # noqa: BLE001 - web and upstream must not take the gate down with them
             self._log.error(name, "failed", why=f"{type(error).__name__}: {error}")
+
+    def _breaker_changed(self, change: BreakerChange) -> None:
+        self._log.warn("breaker", change.after, component=change.component, why=change.why)
 
     def _upstream_changed(self, alarm: str) -> None:
         if alarm:

@@ -6,7 +6,7 @@ import time
 
 from appliance import __version__
 from appliance.domain.mode import Mode, TripReason
-from appliance.domain.money import AMOUNT_ONE, PPM_ONE, format_share
+from appliance.domain.money import AMOUNT_ONE, PPM_ONE, format_scaled, format_share
 from appliance.domain.status import (
     AuditHead,
     Lamp,
@@ -21,7 +21,7 @@ from appliance.domain.status import (
 from appliance.memory.service_store import MemoryService
 from appliance.runtime.alert_files import BoardView
 from appliance.runtime.build import Parts
-from appliance.runtime.config import Config
+from appliance.runtime.config import BreakerConfig, Config
 from appliance.runtime.disk_text import disk_part
 from appliance.runtime.disk_watch import DiskWatch
 from appliance.runtime.units import Money
@@ -86,6 +86,7 @@ class Picture:
             recovery=self._recovery(),
             recovery_due=safety.recovery.due and safety.recovery.share_ppm < PPM_ONE,
             disk=self._disk.picture(),
+            breakers=p.breakers.lines(),
         )
 
     async def wait_change(self, seen: int) -> int:
@@ -122,6 +123,7 @@ class Picture:
             p.clock_loop.part(),
             self._memory(),
             disk_part(self._disk.picture()),
+            p.breakers.part(),
             self._board.part(),
         )
 
@@ -195,6 +197,7 @@ def limit_lines(config: Config) -> tuple[LimitLine, ...]:
         LimitLine("account", "daily loss", format_share(limits.daily_loss)),
         LimitLine("account", "drawdown", format_share(limits.drawdown)),
     ]
+    lines += _breaker_lines(config.breaker)
     for symbol, table in config.instruments.items():
         if table.limits is None:
             lines.append(LimitLine(symbol, "limits", "none: entries are denied"))
@@ -211,6 +214,18 @@ def limit_lines(config: Config) -> tuple[LimitLine, ...]:
         lines.append(LimitLine(name, "drawdown", format_share(strategy.drawdown)))
     return tuple(lines)
 
+
+def _breaker_lines(breaker: BreakerConfig) -> tuple[LimitLine, ...]:
+    window = f"of {breaker.min_calls} to {breaker.window_calls} calls in {_seconds(breaker.window)}"
+    trial = f"{breaker.successes} calls, {breaker.probes} at a time, after {_seconds(breaker.cooldown)}"
+    return (
+        LimitLine("breakers", "most failures", f"{format_share(breaker.open_above)} {window}"),
+        LimitLine("breakers", "trial", trial),
+    )
+
+
+def _seconds(duration_ns: int) -> str:
+    return f"{format_scaled(duration_ns, 9)}".rstrip("0").rstrip(".") + " s"
 
 
 def _money(value: Money) -> str:

@@ -73,6 +73,7 @@ class SafetyLoop:
             safety, portfolio, desk, venue, clock, scribe, limits.drawdown_ppm, self.preconditions
         )
         self.degraded: Callable[[], int] = lambda: 0  # how many parts are not ok, for the lights
+        self.before_beat: Callable[[], None] = lambda: None  # for whoever makes holds from what stands
         self.after_round: Callable[[], None] = lambda: None  # for whoever shows what stands
         self._seen: object = None
         self._round_s = 0.0
@@ -173,6 +174,7 @@ class SafetyLoop:
             self._swept_for = (epoch, mode)
             self._exits.begin_sweep()
         self._own_latch.keep(alone=self._safety.is_alone())
+        self.before_beat()
         live = sum(1 for _ in self._orders.live())
         self._link.beat(live, len(self._safety.holds.standing()), self.degraded())
         self.after_round()
@@ -232,6 +234,7 @@ class SafetyLoop:
 
     def _venue_down(self, why: str) -> None:
         self.venue_problem = why
+        self._agreed_ns = 0  # ask again at once: a round that asks nothing would end the hold
         scope = venue_scope(self._venue.name)
         if self._safety.holds.begin(HoldCause.VENUE_DOWN, scope, self._clock.utc_ns(), why):
             self._scribe.note("hold", {"cause": HoldCause.VENUE_DOWN, "scope": scope, "detail": why})

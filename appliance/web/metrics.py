@@ -23,14 +23,18 @@ from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
 from appliance.domain.alert import MEANING
+from appliance.domain.breaker import BreakerState, Component
 from appliance.domain.mode import HoldCause, Mode, TripReason
 from appliance.domain.reasons import Reason
-from appliance.domain.status import Disk, Histogram, Status
+from appliance.domain.status import BreakerLine, Disk, Histogram, Status
 from appliance.web.text import clean
 from appliance.web.words import DISK_LEVELS, FEED, PART_STATES, RESERVE_STATES, STRATEGY_STATES
 
 _Counted = TypeVar("_Counted", CounterMetricFamily, GaugeMetricFamily)
 
+_NO_BREAKER = BreakerLine(
+    name="", state="CLOSED", succeeded=0, failed=0, turned_away=0, passed=0, unknown=0, openings=0
+)
 TRIPS = [reason.name for reason in TripReason if reason is not TripReason.NONE]
 
 
@@ -54,6 +58,7 @@ class StatusCollector(Collector):
         yield from _alerts(self._status)
         yield from _gate(self._status)
         yield from _parts(self._status)
+        yield from _breakers(self._status)
         yield from _audit(self._status)
         yield from _disk(self._status)
         yield from _feed(self._status)
@@ -150,6 +155,32 @@ def _parts(status: Status) -> Iterator[Metric]:
     yield _flag("interlock_simulated_board", "1 if the board is simulated.", status.simulated_board)
     yield _flag("interlock_realtime", "1 if the guard has real-time priority.", status.realtime)
     yield _flag("interlock_sealed", "1 if the configuration is sealed.", status.sealed)
+
+
+def _breakers(status: Status) -> Iterator[Metric]:
+    """Every component from the first scrape on."""
+    state = GaugeMetricFamily(
+        "interlock_breaker_state", "1 for a breaker's state.", labels=["component", "state"]
+    )
+    calls = CounterMetricFamily(
+        "interlock_breaker_calls", "Calls by how they ended.", labels=["component", "outcome"]
+    )
+    openings = CounterMetricFamily("interlock_breaker_openings", "Openings.", labels=["component"])
+    passed = CounterMetricFamily(
+        "interlock_breaker_exits_passed",
+        "Exits, and what they need to know, that passed a breaker which was not closed.",
+        labels=["component"],
+    )
+    lines = {clean(line.name): line for line in status.breakers}
+    for name in dict.fromkeys([*(component.value for component in Component), *lines]):
+        line = lines.get(name, _NO_BREAKER)
+        for each in dict.fromkeys([*(known.value for known in BreakerState), clean(line.state)]):
+            state.add_metric([name, each], each == clean(line.state))
+        for outcome in ("succeeded", "failed", "turned_away", "unknown"):
+            calls.add_metric([name, outcome], getattr(line, outcome))
+        openings.add_metric([name], line.openings)
+        passed.add_metric([name], line.passed)
+    yield from (state, calls, openings, passed)
 
 
 def _audit(status: Status) -> Iterator[Metric]:

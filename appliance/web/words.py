@@ -42,6 +42,7 @@ HOLD: dict[str, str] = {
     HoldCause.STALE_DATA.value: "Market data is too old.",
     HoldCause.CLOCK.value: "The clock stepped back or is not synchronised.",
     HoldCause.VENUE_DOWN.value: "The venue does not answer.",
+    HoldCause.BREAKER.value: "Calls to the venue failed too often. They are tried again.",
     HoldCause.GUARD_LATE.value: "The guard's heartbeat is late.",
     HoldCause.PAGE_MISMATCH.value: "Two words of the guard's page disagree.",
     HoldCause.DISK_QUOTA.value: "The disk has no room to spare, or nobody knows.",

@@ -24,6 +24,7 @@ from appliance.runtime.guard_link import PageLink, prepare_pages
 from appliance.safety.latch import WORD_MASK, CoreLatch
 from hardware import pages
 from hardware.pages import GuardWord
+from tests.bench import bench_breaker
 from tests.bench.measure import Case, case_of, repeat, with_peer
 from tests.kit import Core, FakeClock
 
@@ -76,7 +77,7 @@ def run(*, quick: bool) -> list[Case]:
     with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
         core, stop = _core(Path(folder))
         try:
-            return _cases(core, count)
+            return [*_cases(core, count), *bench_breaker.cases(count)]
         finally:
             stop.set()
 

@@ -140,6 +140,7 @@ S2.2 PROTECTIVE is a stop attached to a position, and no more than it
  unit/test_risk_exits.py::test_the_protective_leg_does_not_use_up_the_exit
  unit/test_risk_matrix.py::test_a_stop_larger_than_the_position_is_not_protective
 S2.3 CANCEL passes in every mode, hold and trip, with any input missing
+ flow/test_breaker_venue.py::test_an_emergency_cancels_and_sells_through_open_breakers
  unit/test_risk_matrix.py::test_cell
  flow/test_before_sending.py::test_a_cancel_passes_with_everything_wrong_at_once
  unit/test_risk_matrix.py::test_an_unconfigured_instrument_is_denied_and_a_cancel_of_it_is_not
@@ -147,6 +148,7 @@ S2.3 CANCEL passes in every mode, hold and trip, with any input missing
 S2.4 The message budget of CANCEL and REDUCE is reserved
  open: there is no throttle yet, so nothing to reserve from (order issue)
 S2.5 REDUCE passes in all four modes, in every hold and trip
+ flow/test_breaker_venue.py::test_a_venue_that_loses_orders_gets_no_new_exposure_and_every_exit
  unit/test_risk_matrix.py::test_cell
  property/test_core_two_sided.py::test_never_lets_danger_through_and_never_traps_an_exit
  property/test_clock_properties.py::test_no_clock_costs_an_exit_and_a_held_one_lets_no_entry_through
@@ -157,6 +159,9 @@ S2.7 REDUCE without a fresh price: last good price with a widening collar, then 
  unit/test_risk_exits.py::test_without_a_fresh_price_the_collar_widens_with_age
  unit/test_risk_exits.py::test_after_the_fallback_time_the_venues_market_order_is_used
 S2.8 REDUCE is exempt from stop, bias and breaker
+ unit/test_risk_breaker.py::test_an_exempt_call_is_never_refused
+ property/test_breaker_properties.py::test_an_exit_is_never_refused_by_gate_or_door
+ flow/test_breaker_venue.py::test_a_venue_that_loses_orders_gets_no_new_exposure_and_every_exit
  flow/test_before_sending.py::test_an_exit_needs_no_stop
  unit/test_validation_signals.py::test_a_close_gets_out_unless_nobody_knows_whose_it_is
  unit/test_risk_matrix.py::test_cell

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from appliance.domain.breaker import Component
 from appliance.domain.ids import InstrumentId, OrderId
 from appliance.domain.intent import Action, Intent, OrderType, Side
 from appliance.domain.mode import BOX, HoldCause, Mode, TripReason
@@ -60,6 +61,15 @@ def _mode(mode: Mode) -> Callable[[Core], None]:
 def _hold(scope: str) -> Callable[[Core], None]:
     def act(core: Core) -> None:
         core.holds.begin(HoldCause.STALE_DATA, scope, 1, "test")
+
+    return act
+
+
+def _open_breaker(component: Component) -> Callable[[Core], None]:
+    def act(core: Core) -> None:
+        breaker = core.breakers[component]
+        for _ in range(4):
+            breaker.failed(breaker.begin(exempt=True))
 
     return act
 
@@ -122,6 +132,9 @@ CONDITIONS: list[tuple[str, Callable[[Core], None], Reason]] = [
     ("paused", _mode(Mode.PAUSED), Reason.MODE_PAUSED),
     ("reduced", _mode(Mode.REDUCED), Reason.MODE_REDUCED),
     ("emergency", _mode(Mode.EMERGENCY), Reason.MODE_EMERGENCY),
+    ("breaker open", _open_breaker(Component.ORDER_ENTRY), Reason.BREAKER_OPEN),
+    ("look-ups' breaker open", _open_breaker(Component.LOOK_UPS), Reason.BREAKER_OPEN),
+    ("market's breaker open", _open_breaker(Component.MARKET), Reason.BREAKER_OPEN),
     ("hold on the box", _hold(BOX), Reason.HOLD),
     ("hold on the venue", _hold("venue:paper"), Reason.HOLD),
     ("hold on the instrument", _hold("instrument:SPX"), Reason.HOLD),
