@@ -6,7 +6,9 @@ import os
 import stat
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -113,9 +115,28 @@ def test_from_never_armed_to_armed_without_a_key_switch(box: Console, guard: Chi
 def _interlock(box: Console, *arguments: str, given: str = "") -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "appliance", "operator", *arguments]
     where = ["--state", str(box.state), "--runtime", str(box.runtime)]
-    return subprocess.run(
-        [*command, *where], cwd=ROOT, input=given, capture_output=True, text=True, timeout=60
-    )
+    with _living_core(box):
+        return subprocess.run(
+            [*command, *where], cwd=ROOT, input=given, capture_output=True, text=True, timeout=60
+        )
+
+
+@contextmanager
+def _living_core(box: Console) -> Iterator[None]:
+    """A core that beats however long a command takes: one that was lost for 0.8 s permits nothing."""
+    done = threading.Event()
+
+    def beat() -> None:
+        while not done.wait(0.05):
+            box.word(GuardWord.STATE)
+
+    beating = threading.Thread(target=beat)
+    beating.start()
+    try:
+        yield
+    finally:
+        done.set()
+        beating.join()
 
 
 def test_the_command_line_makes_a_key_and_arms_with_it(tmp_path: Path) -> None:
