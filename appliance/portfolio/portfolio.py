@@ -24,7 +24,9 @@ WORKING_STATES = frozenset(
         OrderState.RECORDED,
         OrderState.SENT,
         OrderState.UNKNOWN,
+        OrderState.HELD,
         OrderState.WORKING,
+        OrderState.TRIGGERED,
         OrderState.PARTIALLY_FILLED,
         OrderState.CANCEL_SENT,
     }
