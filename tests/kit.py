@@ -31,6 +31,7 @@ from appliance.safety.exits import ExitFlow
 from appliance.safety.holds import Holds
 from appliance.safety.latch import WORD_MASK, CoreLatch
 from appliance.venues.paper_engine import PaperEngine
+from appliance.venues.paper_faults import Faults
 from appliance.venues.paper_inprocess import InProcessPaper
 from appliance.venues.paper_terms import PaperTerms
 from appliance.venues.wire import make_recheck
@@ -293,6 +294,7 @@ class Core:
         limits: InstrumentLimits | None = None,
         source: SourceLimits | None = None,
         cash: int = 1_000_000,
+        faults: Faults | None = None,
         with_limits: bool = True,
         with_source: bool = True,
     ) -> None:
@@ -326,13 +328,21 @@ class Core:
             allow_short=True,
         )
         self.engine = PaperEngine("test", [self.instrument], self.terms)
-        self.venue = InProcessPaper(self.engine, make_recheck(self.latch, self.clock))
+        self.venue = InProcessPaper(self.engine, make_recheck(self.latch, self.clock), faults)
         self.ids = IdLedger()
+        self.orders = Orders()
         self.gate = Gate(
-            self.limits, self.portfolio, self.latch, self.holds, self.safety, self.ids, self.clock, "test"
+            self.limits,
+            self.portfolio,
+            self.latch,
+            self.holds,
+            self.safety,
+            self.ids,
+            self.clock,
+            "test",
+            self.orders,
         )
         self.owed: list[tuple[int, Approved, Order | None]] = []
-        self.orders = Orders()
         self.desk = Desk(
             self.gate,
             self.orders,

@@ -36,6 +36,12 @@ class OrderState(StrEnum):
     NEVER_ARRIVED = "NEVER_ARRIVED"
 
 
+AMENDABLE: frozenset[OrderState] = frozenset(
+    {OrderState.WORKING, OrderState.TRIGGERED, OrderState.PARTIALLY_FILLED}
+)
+"""States in which the venue has told us that it holds the order, so that it can be changed or replaced."""
+
+
 class OrderEvent(StrEnum):
     """What can happen to an order, from either end."""
 

@@ -173,10 +173,6 @@ ENDED: frozenset[S] = frozenset(
 UNSETTLED: frozenset[S] = frozenset({S.RECORDED, S.SENT, S.UNKNOWN})
 """States whose fate must be reconciled before arming is possible."""
 
-AMENDABLE: frozenset[S] = frozenset({S.WORKING, S.TRIGGERED, S.PARTIALLY_FILLED})
-"""States in which the venue has told us that it holds the order, so that it can be changed."""
-
-
 def next_state(state: S, event: E) -> S | None:
     """The state after `event`, or None if the pair is illegal."""
     return LIFECYCLE.get((state, event))

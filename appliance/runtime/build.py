@@ -8,7 +8,6 @@ import time
 from contextlib import AsyncExitStack
 from pathlib import Path
 
-import msgspec
 from msgspec import Struct
 
 from appliance.audit.notes import COSIGNATURE_KEY, NOTE_KEY
@@ -23,8 +22,7 @@ from appliance.memory.service_store import MemoryService, MemorySettings
 from appliance.orders.book import Orders
 from appliance.orders.desk import Desk
 from appliance.orders.identity import IdLedger
-from appliance.orders.lifecycle import UNSETTLED
-from appliance.orders.reconcile import fate
+from appliance.orders.reconcile import as_restored, fate
 from appliance.pipeline import Pipeline, Stages
 from appliance.portfolio.portfolio import Portfolio
 from appliance.ports import Memory, Scribe
@@ -40,7 +38,7 @@ from appliance.runtime.owed import Repayment, exits_into
 from appliance.runtime.own_latch import OwnLatch
 from appliance.runtime.paths import Paths
 from appliance.runtime.patience import LoopPatience
-from appliance.runtime.restore import known_order_ids, remembered_mode
+from appliance.runtime.restore import known_orders, remembered_mode
 from appliance.runtime.scribe import CoreScribe
 from appliance.runtime.session import Session, begin_session
 from appliance.runtime.store_health import StoreHealth, ended_well
@@ -126,11 +124,12 @@ async def build(
         Amount(int(config.venue.start_cash)),
         {source: limit.allocation for source, limit in limits.sources.items()},
     )
-    ids = IdLedger(known_order_ids(paths.log))
-    gate = TimedGate(Gate(limits, portfolio, latch, safety.holds, safety, ids, clock, session.account), tally)
+    ids = IdLedger.restored(known_orders(paths.log))
+    orders = _restore_orders(session)
+    gate = Gate(limits, portfolio, latch, safety.holds, safety, ids, clock, session.account, orders)
     desk = Desk(
-        gate,
-        _restore_orders(session),
+        TimedGate(gate, tally),
+        orders,
         ids,
         portfolio,
         venue,
@@ -258,12 +257,9 @@ async def _open_venue(
 
 
 def _restore_orders(session: Session) -> Orders:
-    """An order whose sending is not on record may have left just before the crash: its window starts now."""
+    """What was on its way when the process ended is looked up, from a window that starts now."""
     now_ns = time.monotonic_ns()
-    known = [
-        msgspec.structs.replace(order, sent_ns=now_ns) if order.state in UNSETTLED else order
-        for order in session.restored.orders
-    ]
+    known = [as_restored(order, now_ns) for order in session.restored.orders]
     return Orders(known, (fill.trade_id for _, fill in session.restored.fills))
 
 
@@ -357,7 +353,7 @@ def _make_watch(
 def _caught_up(parts: Parts) -> None:
     """The run's state is rebuilt: count what works, latch what was stopped, and let the box be armed."""
     for order in parts.desk.orders.live():
-        parts.portfolio.working(order)
+        parts.desk.booking.count(order)
     for source, why, when_ns in parts.session.restored.stopped:
         if source in parts.portfolio.sources:
             parts.portfolio.stop_source(SourceId(source), why, when_ns)

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from msgspec import Struct
 
 from appliance.domain.intent import Side
-from appliance.venues.price_set import PriceSet
+from appliance.domain.price_set import PriceSet
 
 MARKET = ""
 

@@ -235,7 +235,7 @@ def _venue_order(status: str, *, opened: bool, filled: int = 0) -> VenueOrder:
         (S.UNKNOWN, _venue_order("NEW", opened=True), E.ACCEPT),
         (S.SENT, _venue_order("OPEN", opened=True), None),
         (S.UNKNOWN, _venue_order("CANCELED", opened=False), E.CANCELED),
-        (S.UNKNOWN, _venue_order("EXPIRED", opened=False), E.CANCELED),
+        (S.UNKNOWN, _venue_order("EXPIRED", opened=False), E.EXPIRE),
         (S.UNKNOWN, _venue_order("REJECTED", opened=False), E.REJECT),
         (S.UNKNOWN, _venue_order("FILLED", opened=False, filled=10), None),
         (S.UNKNOWN, _venue_order("CANCELED", opened=False, filled=3), None),

@@ -1,4 +1,4 @@
-"""A sorted multiset of prices: nearest neighbours in logarithmic time. Pure."""
+"""A sorted multiset of prices: nearest neighbours in logarithmic time. R0."""
 
 from __future__ import annotations
 
@@ -26,6 +26,14 @@ class PriceSet:
             self._counts[price] = count - 1
         else:
             del self._prices[bisect_left(self._prices, price)]
+
+    def lowest(self) -> int | None:
+        """None if there is no price."""
+        return self._prices[0] if self._prices else None
+
+    def highest(self) -> int | None:
+        """None if there is no price."""
+        return self._prices[-1] if self._prices else None
 
     def below(self, price: int) -> int | None:
         """The largest that is smaller than `price`."""
