@@ -71,6 +71,7 @@ class Orders:
         self._unsettled: dict[OrderId, None] = {}
         self._protective: dict[tuple[InstrumentId, SourceId], dict[OrderId, None]] = {}
         self._resting: dict[tuple[InstrumentId, Side], PriceSet] = {}
+        self._nearest: dict[Side, dict[InstrumentId, int | None]] = {Side.BUY: {}, Side.SELL: {}}
         self._trades: set[TradeId] = set(trades)
         self.links = Links(self.get, ENDED)
         for order in known:
@@ -95,10 +96,7 @@ class Orders:
 
     def nearest(self, instrument: InstrumentId, side: Side) -> int | None:
         """The price of our limit order on `side` that the other side would meet first; None if none works."""
-        prices = self._resting.get((instrument, side))
-        if prices is None:
-            return None
-        return prices.highest() if side is Side.BUY else prices.lowest()
+        return self._nearest[side].get(instrument)
 
     def record(self, approved: Approved, cause: int) -> Order:
         """Makes the order of an approval, in state RECORDED. `cause`: log index of the verdict."""
@@ -277,6 +275,8 @@ class Orders:
                 prices.remove(old)
             if new is not None:
                 prices.add(new)
+            buying = order.side is Side.BUY
+            self._nearest[order.side][order.instrument] = prices.highest() if buying else prices.lowest()
 
 
 def _limit_of(order: Order | None) -> int | None:

@@ -55,16 +55,12 @@ def terms(intent: Intent, market_ns: int) -> Refusal:
     return None
 
 
-def self_trade(
-    intent: Intent, limits: InstrumentLimits, reference: int, nearest: int | None
-) -> Refusal:
+def self_trade(intent: Intent, limits: InstrumentLimits, reference: int, nearest: int) -> Refusal:
     """Would meet our own working order on the other side (CONTROLS 10), whosever it is.
 
     nearest: its price.  A market order is expected to go as far as the collar; what it meets beyond is the
     venue's self-trade prevention's to stop, which is set on the wire too.
     """
-    if nearest is None:
-        return None
     kind, buying = intent.order_type, intent.side is _BUY
     if kind is _MARKET or kind is _STOP:
         from_price = intent.stop_price if kind is _STOP and intent.stop_price is not None else reference

@@ -12,7 +12,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from appliance.domain.ids import InstrumentId, IntentId, OrderId, SourceId, derive_order_id
-from appliance.domain.intent import Action, Intent, ListKind, OrderType, SelfTrade, Side
+from appliance.domain.intent import Action, Intent, ListKind, OrderType, SelfTrade, Side, TimeInForce
 from appliance.domain.money import Price, Qty
 from appliance.domain.order import Order
 from appliance.domain.reasons import Reason
@@ -31,7 +31,7 @@ from appliance.safety.latch import CoreLatch
 APPROVAL_NS = 250_000_000
 
 # Python 3.11 looks an enum member up in 90 ns, a global in 3; every order passes here.
-_BUY, _SELL, _NEW = Side.BUY, Side.SELL, Action.NEW
+_BUY, _SELL, _NEW, _GTC = Side.BUY, Side.SELL, Action.NEW, TimeInForce.GTC
 _TRIGGERED = frozenset({OrderType.STOP, OrderType.STOP_LIMIT})
 _INCREASE, _REDUCE = OrderClass.INCREASE, OrderClass.REDUCE
 _PROTECTIVE, _CANCEL = OrderClass.PROTECTIVE, OrderClass.CANCEL
@@ -110,17 +110,20 @@ class _Judge:
         account, instrument = self._account, view.instrument
         reference = view.ask if intent.side is _BUY else view.bid
         dear = entries.dearest(intent, reference)
+        plain = intent.time_in_force is _GTC and not (
+            intent.expire_ns or intent.post_only or intent.reduce_only
+        )
         nearest = self._working.nearest(intent.instrument, _SELL if intent.side is _BUY else _BUY)
         refusal = (
             entries.shape(intent, instrument)
-            or entries.terms(intent, market_ns)
+            or (None if plain else entries.terms(intent, market_ns))
             or entries.size(intent, instrument, limits, dear)
             or entries.collar(intent, instrument, limits, reference)
             or entries.position_cap(intent, view, account, self._limits.account, dear)
             or entries.allocation(
                 intent, view, account.source_exposure(intent.source) - freed, source, dear
             )
-            or entries.self_trade(intent, limits, reference, nearest)
+            or (entries.self_trade(intent, limits, reference, nearest) if nearest is not None else None)
         )
         if refusal is not None:
             return _denied(intent, _INCREASE, *refusal)
@@ -306,9 +309,9 @@ class Gate(_Judge):
 
 
 def _reducing(
-    intent: Intent, order_id: OrderId, order_class: OrderClass, qty: Qty, epoch: int, now_ns: int, **fields: Any
+    intent: Intent, order_id: OrderId, order_class: OrderClass, qty: Qty, epoch: int, now_ns: int, **also: Any
 ) -> Approved:
-    """An approval that cannot open anything: what is not in `fields` is the intent's, or nothing."""
+    """An approval that cannot open anything: what is not in `also` is the intent's, or nothing."""
     made: dict[str, Any] = {
         "action": _NEW,
         "side": intent.side,
@@ -331,7 +334,7 @@ def _reducing(
         qty=qty,
         latch_epoch=epoch,
         deadline_ns=now_ns + APPROVAL_NS,
-        **(made | fields),
+        **(made | also),
     )
 
 
