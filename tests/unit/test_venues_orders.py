@@ -150,7 +150,8 @@ def _short(event: object) -> str:
             return f"{name} amend refused: {detail}"
         case Rejected(order_id=name, code=code):
             return f"{name} rejected {code}"
-    return f"{getattr(event, 'order_id', '')} {type(event).__name__}"
+        case _:
+            return f"{getattr(event, 'order_id', '')} {type(event).__name__}"
 
 
 def _ready(**more: Any) -> Venue:
@@ -515,7 +516,7 @@ def test_a_leg_that_fires_ends_what_is_left_of_its_lead() -> None:
     _bracket(venue)
     venue.quote(qty=120)
     assert venue.quote(bid=101_000, ask=101_020) == [
-        "tp filled 120 at 101000 maker",
+        "tp filled 120 at 101000",
         "sl canceled oco 120",
         "lead canceled leg 80",
     ]
@@ -528,7 +529,11 @@ def test_a_lead_that_ends_without_a_fill_ends_its_legs() -> None:
     venue.quote(bid=PRICE + 90, ask=PRICE + 110)
     _bracket(venue)
     venue.quote(bid=PRICE + 90, ask=PRICE + 110)
-    assert venue.cancel("lead") == ["lead canceled requested 200", "tp canceled lead 200", "sl canceled lead 200"]
+    assert venue.cancel("lead") == [
+        "lead canceled requested 200",
+        "tp canceled lead 200",
+        "sl canceled lead 200",
+    ]
     venue = Venue()
     venue.quote(qty=120)
     _bracket(venue, ListKind.OTO)
