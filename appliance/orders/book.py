@@ -36,7 +36,7 @@ from appliance.domain.order import (
 from appliance.domain.price_set import PriceSet
 from appliance.domain.verdict import Approved, OrderClass
 from appliance.orders.lifecycle import ENDED, UNSETTLED, next_state
-from appliance.orders.links import Links
+from appliance.orders.links import Links, waits_for_lead
 from appliance.orders.replies import FATE_OF_CODE, Fate
 
 _EVENT_OF = {
@@ -280,8 +280,8 @@ class Orders:
 
 
 def _limit_of(order: Order | None) -> int | None:
-    """The price at which it would trade with us; a stop that waits and a held leg would not."""
-    if order is None or order.state is OrderState.HELD or order.price is None:
+    """The price at which it would trade with us; a stop that waits and a leg that is held would not."""
+    if order is None or order.price is None or waits_for_lead(order):
         return None
     if order.order_type is OrderType.STOP_LIMIT and order.state is OrderState.WORKING:
         return None

@@ -62,13 +62,17 @@ class Links:
     def _counts(self, order: Order) -> bool:
         if order.state in self._ended or order.order_class is OrderClass.PROTECTIVE:
             return False
-        waits = order.link is not None and order.link.follows and order.state in _WAITS
-        return not (waits and order.order_class is OrderClass.REDUCE)
+        return not (order.order_class is OrderClass.REDUCE and waits_for_lead(order))
 
     def _tidy(self, list_id: ListId) -> None:
         found = (self._get(each) for each in self._members.get(list_id, ()))
         if all(each is None or each.state in self._ended for each in found):
             self._members.pop(list_id, None)
+
+
+def waits_for_lead(order: Order) -> bool:
+    """It follows a lead and the venue has not said that it works."""
+    return order.link is not None and order.link.follows and order.state in _WAITS
 
 
 def _weight(order: Order) -> tuple[int, int]:

@@ -55,20 +55,15 @@ def terms(intent: Intent, market_ns: int) -> Refusal:
     return None
 
 
-def self_trade(intent: Intent, limits: InstrumentLimits, reference: int, nearest: int) -> Refusal:
+def self_trade(intent: Intent, reference: int, nearest: int) -> Refusal:
     """Would meet our own working order on the other side (CONTROLS 10), whosever it is.
 
-    nearest: its price.  A market order is expected to go as far as the collar; what it meets beyond is the
-    venue's self-trade prevention's to stop, which is set on the wire too.
+    nearest: its price.  A market order is judged at the touch, a stop at its trigger: how deep it goes from
+    there only the book knows, and the venue's self-trade prevention, which is set on the wire too.
     """
-    kind, buying = intent.order_type, intent.side is _BUY
-    if kind is _MARKET or kind is _STOP:
-        from_price = intent.stop_price if kind is _STOP and intent.stop_price is not None else reference
-        reach = from_price * (PPM_ONE + (limits.collar_ppm if buying else -limits.collar_ppm))
-        crosses = nearest * PPM_ONE <= reach if buying else nearest * PPM_ONE >= reach
-    else:
-        price = intent.price or 0
-        crosses = nearest <= price if buying else nearest >= price
+    kind = intent.order_type
+    reach = reference if kind is _MARKET else (intent.stop_price if kind is _STOP else intent.price) or 0
+    crosses = nearest <= reach if intent.side is _BUY else nearest >= reach
     return (Reason.SELF_TRADE, "a working order of this account stands there") if crosses else None
 
 

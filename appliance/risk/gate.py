@@ -123,7 +123,7 @@ class _Judge:
             or entries.allocation(
                 intent, view, account.source_exposure(intent.source) - freed, source, dear
             )
-            or (entries.self_trade(intent, limits, reference, nearest) if nearest is not None else None)
+            or (entries.self_trade(intent, reference, nearest) if nearest is not None else None)
         )
         if refusal is not None:
             return _denied(intent, _INCREASE, *refusal)

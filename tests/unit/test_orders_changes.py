@@ -358,7 +358,7 @@ def test_the_nearest_of_our_own_orders() -> None:
     buys = [_order(id=OrderId(f"b{p}"), price=Price(p)) for p in prices]
     sells = [_order(id=OrderId(f"s{p}"), price=Price(p + 10), side=Side.SELL) for p in prices]
     waits = _order(id=OrderId("w"), price=Price(500), order_type=OrderType.STOP_LIMIT)
-    held = _order(S.HELD, id=OrderId("h"), price=Price(501))
+    held = _order(S.HELD, id=OrderId("h"), price=Price(501), link=Link(LIST, ListKind.OTO, 1))
     book = Orders([*buys, *sells, waits, held])
     assert (book.nearest(SPX, Side.BUY), book.nearest(SPX, Side.SELL)) == (102, 110)
     book.move(OrderId("b102"), E.CANCELED)
