@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from appliance.domain.ids import SourceId
 
-ENTRIES_MAX = 256
-ENTRIES_MAX_OF_A_SOURCE = 128
+ENTRIES_MAX = 1_024  # an approval lives 250 ms: more than this would expire before it left
+ENTRIES_MAX_OF_A_SOURCE = 512  # one source does not take the others' places
 
 
 class Admission:

@@ -107,7 +107,7 @@ class Booking:
         self._books.apply_fill(fill, order.source)
         self.count(order)
         view = self._books.view(fill.instrument)
-        if view is None:
+        if view is None:  # apply_fill has raised for it; this keeps the types honest
             return
         if order.state in ENDED:
             self._ids.add(order.id, order.state)

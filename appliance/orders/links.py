@@ -22,14 +22,12 @@ class Links:
     def __init__(self, get: Callable[[OrderId], Order | None], ended: frozenset[OrderState]) -> None:
         self._get = get
         self._ended = ended
-        self._members: dict[ListId, list[OrderId]] = {}
+        self._members: dict[ListId, dict[OrderId, None]] = {}
 
     def add(self, order: Order) -> None:
         """An order that was recorded or restored; one without a list is nobody's sibling."""
         if order.link is not None and order.state not in self._ended:
-            members = self._members.setdefault(order.link.list_id, [])
-            if order.id not in members:
-                members.append(order.id)
+            self._members.setdefault(order.link.list_id, {})[order.id] = None
 
     def __len__(self) -> int:
         return len(self._members)

@@ -71,17 +71,15 @@ class PaperLists:
             for leg in found.legs:
                 if leg.status in LIVE:
                     self._floor.release(leg, min(order.filled, leg.wanted))
+            self._tidy(found)
             return
         other = self._other(found, order)
         if other is not None and other.leaves <= qty:
             self._floor.end(other, "oco")
         elif other is not None:
-            request = other.request
-            change = AmendOrder(
-                qty=Qty(request.qty - qty), price=request.price, stop_price=request.stop_price
-            )
-            self._floor.cut(other, change, "oco")
+            self._floor.cut(other, _sized(other, other.request.qty - qty), "oco")
         self._end_lead(found)
+        self._tidy(found)
 
     def triggered(self, order: PaperOrder) -> None:
         """A stop of a list was reached; told before it trades."""
@@ -119,10 +117,9 @@ class PaperLists:
 
     def _tidy(self, found: _List) -> None:
         members = [*found.legs, found.lead] if found.lead is not None else found.legs
-        if not any(order.status in LIVE for order in members if order is not None):
+        if not any(order.status in LIVE for order in members):
             for order in members:
-                if order is not None:
-                    self._of.pop(order.request.order_id, None)
+                self._of.pop(order.request.order_id, None)
 
 
 def held(order: PaperOrder) -> PaperOrder:
@@ -131,8 +128,7 @@ def held(order: PaperOrder) -> PaperOrder:
     return order
 
 
-def sized(order: PaperOrder, qty: int) -> AmendOrder:
-    """The order's own prices with another quantity."""
+def _sized(order: PaperOrder, qty: int) -> AmendOrder:
     return AmendOrder(qty=Qty(qty), price=order.request.price, stop_price=order.request.stop_price)
 
 

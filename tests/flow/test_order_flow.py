@@ -11,10 +11,11 @@ import pytest
 from msgspec.structs import replace
 
 from appliance.domain.errors import StoreError
+from appliance.domain.ids import OrderId
 from appliance.domain.intent import Action, ListKind, OrderType, Side, TimeInForce
 from appliance.domain.mode import TripReason
 from appliance.domain.money import Price, Qty
-from appliance.domain.order import Filled, Order, OrderState
+from appliance.domain.order import Accepted, AmendRefused, Filled, Order, OrderEvent, OrderState
 from appliance.domain.reasons import Reason
 from appliance.domain.verdict import Approved, ApprovedList, Denied, OrderClass
 from appliance.orders.admission import Admission
@@ -266,7 +267,6 @@ def test_an_oco_of_exits_leaves_room_for_nothing_and_traps_nothing() -> None:
     _run(work)
 
 
-@pytest.mark.safety("S7.1")
 def test_a_resting_exit_does_not_keep_a_liquidation_away() -> None:
     """A bot's take-profit far above the market is cancelled, and the position is sold now."""
 
@@ -492,5 +492,33 @@ def test_reports_in_any_order_book_the_same() -> None:
         assert len(core.scribe.of("fill")) == len(fills)
         assert core.scribe.of("venue") == []
         assert isinstance(core.scribe, FakeScribe)
+
+    _run(work)
+
+
+def test_what_the_venue_says_that_cannot_be_is_told_and_changes_nothing() -> None:
+    """A report that is illegal in the order's state, and one of an order nobody here knows."""
+
+    async def work(core: Flow) -> None:
+        order = await core.resting()
+        seq = core.desk.last_seq
+        wrong = AmendRefused(seq=seq + 1, event_ns=0, order_id=OrderId("il-nobody"), detail="")
+        late = Accepted(
+            seq=seq + 2,
+            event_ns=0,
+            order_id=order.id,
+            instrument=SPX,
+            side=order.side,
+            qty=order.qty,
+            order_type=order.order_type,
+        )
+        core.orders._put(replace(order, state=OrderState.REJECTED))
+        core.desk.booking.take([wrong, late])
+        assert [data["seq"] for data in core.scribe.of("venue")] == [seq + 1, seq + 2]
+        core.desk.settle(core.order(order), OrderEvent.ACCEPT, "looked up")
+        assert "illegal" in core.scribe.of("venue")[-1]["problem"]
+        assert core.order(order).state is OrderState.REJECTED
+        core.desk.last_seq = 40
+        assert core.desk.last_seq == 40
 
     _run(work)

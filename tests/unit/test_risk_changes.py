@@ -17,7 +17,7 @@ from appliance.domain.order import Order, OrderState
 from appliance.domain.reasons import Reason
 from appliance.domain.verdict import Approved, ApprovedList, Denied, Flag, OrderClass
 from appliance.risk.changes import NothingWorks
-from appliance.risk.classify import CLASSES, Room, classify
+from appliance.risk.classify import CLASSES, Room, classify, reducible
 from tests.kit import BOT, SPX, Core, instrument_limits, source_limits, spx
 
 PRICE = 100_000
@@ -113,6 +113,21 @@ def test_a_replaced_exit_frees_its_own_leaves() -> None:
     assert classify(replace(wish, qty=Qty(501)), view, 9_999) is I
 
 
+def test_without_a_view_everything_may_increase() -> None:
+    """An instrument nobody configured has no position to reduce."""
+    core = _core(held=0)
+    assert classify(core.intent(side=Side.SELL), None) is I
+    view = core.portfolio.holdings[SPX]
+    view.position, view.working_buy = -500, 100
+    assert (reducible(view, Side.BUY), reducible(view, Side.SELL)) == (400, 0)
+
+
+def test_a_stop_given_off_tick_is_refused() -> None:
+    """The source's own stop is not rounded for it: it would not be what it asked for."""
+    core = _core(held=0, instrument=spx(tick=10))
+    assert _reason(core.gate.check(core.intent(stop_price=Price(95_001)))) is Reason.TICK_SIZE
+
+
 # conditions of an entry
 
 
@@ -195,6 +210,7 @@ def test_the_dearest_price_of_a_stop_limit_is_the_dearer_of_both() -> None:
     [
         ({"time_in_force": TimeInForce.GTD, "expire_ns": 1}, (TimeInForce.IOC, 0, False)),
         ({"expire_ns": 77}, (TimeInForce.GTC, 0, False)),
+        ({"time_in_force": TimeInForce.GTD, "expire_ns": 2**62}, (TimeInForce.GTD, 2**62, False)),
         ({"post_only": True}, (TimeInForce.GTC, 0, True)),
         ({"post_only": True, "time_in_force": TimeInForce.FOK}, (TimeInForce.FOK, 0, False)),
         ({"post_only": True, "order_type": MARKET, "price": None}, (TimeInForce.GTC, 0, False)),

@@ -632,3 +632,33 @@ def test_switches_of_the_engine() -> None:
     venue.send("c", price=Price(PRICE - 10))
     assert venue.cancel("c", late=500)[-1] == f"c filled 100 at {PRICE - 10}"
     assert venue.engine.ledger.orders[OrderId("c")].status == "FILLED"
+
+
+def test_a_list_whose_orders_have_all_filled_is_forgotten() -> None:
+    """Entry and take-profit filled: nothing of the list is kept."""
+    venue = Venue()
+    venue.quote()
+    take = request("tp", price=Price(101_000), **SELL)
+    venue.send_list(ListKind.OTO, request("lead", price=Price(PRICE + 10)), take)
+    venue.quote()
+    assert "tp" in venue.engine.lists
+    assert venue.quote(bid=101_000, ask=101_020) == ["tp filled 100 at 101000"]
+    assert "lead" not in venue.engine.lists
+    assert "tp" not in venue.engine.lists
+
+
+def test_two_stops_on_each_side_trigger_in_order_of_arrival() -> None:
+    """The older first, and one the first has pushed the market away from still finds it there."""
+    venue = Venue()
+    venue.long(200)
+    for name, trigger in (("first", 99_000), ("second", 99_500), ("third", 98_000)):
+        venue.send(name, qty=50, order_type=STOP, stop_price=Price(trigger), **SELL)
+    venue.send("up", qty=10, order_type=STOP, stop_price=Price(101_000))
+    told = venue.quote(bid=98_500, ask=98_520)
+    assert [each for each in told if "triggered" in each] == ["first triggered", "second triggered"]
+    stops = venue.engine.stop_books[SPX]
+    assert len(stops) == 2
+    assert ("third" in stops, "first" in stops) == (True, False)
+    assert (stops.below(Side.SELL, 98_001), stops.below(Side.SELL, 98_000)) == (98_000, None)
+    assert (stops.above(Side.BUY, 100_999), stops.above(Side.BUY, 101_000)) == (101_000, None)
+    assert venue.quote(bid=100_990, ask=101_000)[0] == "up triggered"
