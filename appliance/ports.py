@@ -15,7 +15,7 @@ from appliance.domain.instrument import Instrument
 from appliance.domain.mode import Mode, TripReason
 from appliance.domain.observation import Observation
 from appliance.domain.order import Order, VenueAccount, VenueEvent, VenueOrder
-from appliance.domain.verdict import Approved
+from appliance.domain.verdict import Approved, ApprovedList
 
 
 class Clock(Protocol):
@@ -236,7 +236,8 @@ class Patience(Protocol):
 class Venue(Protocol):
     """An exchange account. The only parameter that makes anything leave the box is an `Approved`.
 
-    Replies arrive as events; `submit` and `cancel` raise TransportError when the fate is unknown and
+    Replies arrive as events; what asks for something raises TransportError when the fate is unknown,
+    RefusedError when the venue answered with an error (`orders.replies` says what that means) and
     `StoppedAtWire` when the latch refused between the gate and the wire (SAFETY 4).
     """
 
@@ -246,8 +247,20 @@ class Venue(Protocol):
         """Sends a new order once. Never retried here: its fate is looked up by id."""
         ...
 
+    async def submit_list(self, orders: ApprovedList) -> None:
+        """Sends orders the venue takes together or not at all, in one message."""
+        ...
+
     async def cancel(self, order: Approved) -> None:
-        """Asks for the end of `order.order_id`."""
+        """Asks for the end of `order.order_id`. Never waits behind anything that is not a cancel."""
+        ...
+
+    async def amend(self, order: Approved) -> None:
+        """Asks for `order.order_id` to become what the approval says."""
+        ...
+
+    async def replace_order(self, order: Approved) -> None:
+        """Asks for the end of `order.target` and, only if it ends, for this order, in one message."""
         ...
 
     async def events(self) -> Sequence[VenueEvent]:

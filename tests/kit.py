@@ -34,6 +34,7 @@ from appliance.safety.exits import ExitFlow
 from appliance.safety.holds import Holds
 from appliance.safety.latch import WORD_MASK, CoreLatch
 from appliance.venues.paper_engine import PaperEngine
+from appliance.venues.paper_faults import Faults
 from appliance.venues.paper_inprocess import InProcessPaper
 from appliance.venues.paper_terms import PaperTerms
 from appliance.venues.wire import make_recheck
@@ -312,6 +313,7 @@ class Core:
         limits: InstrumentLimits | None = None,
         source: SourceLimits | None = None,
         cash: int = 1_000_000,
+        faults: Faults | None = None,
         with_limits: bool = True,
         with_source: bool = True,
     ) -> None:
@@ -346,10 +348,11 @@ class Core:
             allow_short=True,
         )
         self.engine = PaperEngine("test", [self.instrument], self.terms)
-        self.venue = InProcessPaper(self.engine, make_recheck(self.latch, self.clock))
+        self.venue = InProcessPaper(self.engine, make_recheck(self.latch, self.clock), faults)
         self.ids = IdLedger()
         self.breakers = Breakers(breaker_settings(), self.clock.mono_ns)
         self.door = GuardedVenue(self.venue, self.breakers)
+        self.orders = Orders()
         self.gate = Gate(
             self.limits,
             self.portfolio,
@@ -361,9 +364,9 @@ class Core:
             "test",
             self.safety.recovery,
             self.breakers,
+            self.orders,
         )
         self.owed: list[tuple[int, Approved, Order | None]] = []
-        self.orders = Orders()
         self.desk = Desk(
             self.gate,
             self.orders,

@@ -50,6 +50,18 @@ class PeerError(InterlockError):
     default_do = "check what was given, then try again"
 
 
+class RefusedError(PeerError):
+    """A venue answered a request with an error. status: of HTTP; code: the venue's own, "" if none.
+
+    Whether the request had an effect is `orders.replies`' table to say, not the connector's.
+    """
+
+    def __init__(self, what: str, why: str = "", *, status: int, code: str = "") -> None:
+        super().__init__(what, why)
+        self.status = status
+        self.code = code
+
+
 class TransportError(InterlockError):
     """No conversation took place, or its outcome is unknown."""
 

@@ -17,6 +17,9 @@ IntentId = NewType("IntentId", str)
 OrderId = NewType("OrderId", str)
 """Client order id on the wire: at most 36 characters of [a-z0-9-], never reused."""
 
+ListId = NewType("ListId", str)
+"""Names one order list (OCO, OTO, OTOCO): the order id of its first member."""
+
 TradeId = NewType("TradeId", str)
 """The venue's name for one fill, unique per venue and account."""
 

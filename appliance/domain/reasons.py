@@ -43,6 +43,12 @@ class Reason(StrEnum):
     DRAWDOWN = "DRAWDOWN"
     STRATEGY_STOPPED = "STRATEGY_STOPPED"
     RECOVERY_LIMIT = "RECOVERY_LIMIT"
+    EXPIRY = "EXPIRY"
+    UNKNOWN_ORDER = "UNKNOWN_ORDER"
+    CANNOT_AMEND = "CANNOT_AMEND"
+    ORDER_LIST = "ORDER_LIST"
+    SELF_TRADE = "SELF_TRADE"
+    BACKPRESSURE = "BACKPRESSURE"
     LATCH_MOVED = "LATCH_MOVED"
     APPROVAL_EXPIRED = "APPROVAL_EXPIRED"
 
@@ -83,6 +89,12 @@ MEANING: dict[Reason, str] = {
     Reason.DRAWDOWN: "the account's drawdown limit is reached",
     Reason.STRATEGY_STOPPED: "this strategy was stopped by its own drawdown limit",
     Reason.RECOVERY_LIMIT: "within its limits, but above the share of them the recovery plan grants for now",
+    Reason.EXPIRY: "a GTD order without a time, or with one that has passed",
+    Reason.UNKNOWN_ORDER: "the order to change is not one of this source's working orders",
+    Reason.CANNOT_AMEND: "this order cannot be changed in that way",
+    Reason.ORDER_LIST: "the orders of the list do not fit together; none was sent",
+    Reason.SELF_TRADE: "it would trade with a working order of this account",
+    Reason.BACKPRESSURE: "too many entries are on their way to the log or the venue; ask again later",
     Reason.LATCH_MOVED: "the latch moved between the gate and the wire",
     Reason.APPROVAL_EXPIRED: "the approval was older than 250 ms at the wire",
 }

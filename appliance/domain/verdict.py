@@ -7,8 +7,8 @@ from typing import TypeAlias
 
 from msgspec import Struct
 
-from appliance.domain.ids import InstrumentId, IntentId, OrderId, SourceId
-from appliance.domain.intent import Action, OrderType, Side, TimeInForce
+from appliance.domain.ids import InstrumentId, IntentId, ListId, OrderId, SourceId
+from appliance.domain.intent import Action, Link, ListKind, OrderType, SelfTrade, Side, TimeInForce
 from appliance.domain.money import Price, Qty
 from appliance.domain.reasons import Reason
 
@@ -40,6 +40,8 @@ class Approved(Struct, frozen=True, gc=False):
     latch_epoch: trip epoch at the check; a later trip voids everything but a CANCEL.
     deadline_ns: CLOCK_MONOTONIC, at most 250 ms after the check (SAFETY 4).
     attached_stop: trigger of the protective stop the venue holds for this order.
+    order_id: of the order that is made or, for CANCEL and AMEND, meant.  target: the order a REPLACE ends.
+    qty: for AMEND the new total.  self_trade: what the venue does before it trades with one of ours.
     """
 
     order_id: OrderId
@@ -60,6 +62,19 @@ class Approved(Struct, frozen=True, gc=False):
     latch_epoch: int
     deadline_ns: int
     flags: Flag
+    expire_ns: int = 0
+    post_only: bool = False
+    target: OrderId | None = None
+    link: Link | None = None
+    self_trade: SelfTrade = SelfTrade.CANCEL_NEWEST
+
+
+class ApprovedList(Struct, frozen=True, gc=False):
+    """Permission to send exactly these together, once: the venue takes all of them or none."""
+
+    list_id: ListId
+    kind: ListKind
+    orders: tuple[Approved, ...]
 
 
 class Denied(Struct, frozen=True, gc=False):

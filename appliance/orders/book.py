@@ -1,73 +1,102 @@
 """All our orders and what venue events do to them. Owned by the event loop; the store follows it.
 
 Fills are deduplicated by trade id for ever per account; an event for an order nobody here knows is the
-venue's claim on us and is returned as a problem, not dropped.
+venue's claim on us and is returned as a problem, not dropped. What one order costs does not depend on how
+many others are open.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from appliance.domain.ids import InstrumentId, IntentId, OrderId, SourceId, TradeId
+from appliance.domain.intent import OrderType, Side
 from appliance.domain.money import Qty
 from appliance.domain.order import (
     Accepted,
+    Amended,
+    Amendment,
+    AmendRefused,
     Canceled,
+    CancelRefused,
+    Expired,
     Fill,
     Filled,
     Order,
     OrderEvent,
     OrderState,
     Rejected,
+    Triggered,
     VenueEvent,
 )
+from appliance.domain.price_set import PriceSet
 from appliance.domain.verdict import Approved, OrderClass
 from appliance.orders.lifecycle import ENDED, UNSETTLED, next_state
+from appliance.orders.links import Links, waits_for_lead
+from appliance.orders.replies import FATE_OF_CODE, Fate
+
+_EVENT_OF = {
+    Canceled: OrderEvent.CANCELED,
+    CancelRefused: OrderEvent.CANCEL_REFUSED,
+    Expired: OrderEvent.EXPIRE,
+    Triggered: OrderEvent.TRIGGER,
+    AmendRefused: OrderEvent.AMEND_REFUSED,
+}
+_CLEARS = frozenset({OrderEvent.AMENDED, OrderEvent.AMEND_REFUSED})
 
 
 class Change(Struct, frozen=True):
     """What one event did. before is None for an order the venue made (an attached stop).
 
     fill: only for a fill that was not known yet.  problem: why nothing changed, empty if something did.
+    claim: the problem is a fill that could not be booked: money has moved and our books do not know it.
     """
 
     order: Order | None
     fill: Fill | None = None
     problem: str = ""
+    claim: bool = False
 
 
 class Orders:
     """Live orders in full; ended ones are let go after `forget_ended`, their ids stay in the IdLedger."""
 
     def __init__(self, known: Iterable[Order] = (), trades: Iterable[TradeId] = ()) -> None:
-        self._orders: dict[OrderId, Order] = {order.id: order for order in known}
-        self._live: dict[OrderId, None] = {o.id: None for o in self._orders.values() if o.state not in ENDED}
+        self._live: dict[OrderId, Order] = {}
+        self._ended: dict[OrderId, Order] = {}
+        self._unsettled: dict[OrderId, None] = {}
+        self._protective: dict[tuple[InstrumentId, SourceId], dict[OrderId, None]] = {}
+        self._resting: dict[tuple[InstrumentId, Side], PriceSet] = {}
+        self._nearest: dict[Side, dict[InstrumentId, int | None]] = {Side.BUY: {}, Side.SELL: {}}
         self._trades: set[TradeId] = set(trades)
+        self.links = Links(self.get, ENDED)
+        for order in known:
+            self._put(order)
 
     def get(self, order_id: OrderId) -> Order | None:
         """The order, live or recently ended."""
-        return self._orders.get(order_id)
+        return self._live.get(order_id) or self._ended.get(order_id)
 
     def live(self) -> Iterator[Order]:
         """Orders that can still change, oldest first."""
-        return (self._orders[order_id] for order_id in list(self._live))
+        return iter(list(self._live.values()))
 
     def unsettled(self) -> list[Order]:
         """Orders whose fate is not known yet; arming waits for them."""
-        return [order for order in self.live() if order.state in UNSETTLED]
+        return [self._live[order_id] for order_id in self._unsettled]
 
     def protective(self, instrument: InstrumentId, source: SourceId) -> list[Order]:
-        """Live protective legs of one source in one instrument."""
-        return [
-            order
-            for order in self.live()
-            if order.order_class is OrderClass.PROTECTIVE
-            and order.instrument == instrument
-            and order.source == source
-        ]
+        """Live protective legs of one source in one instrument; those that wait for their lead are none."""
+        ids = self._protective.get((instrument, source), ())
+        return [o for o in (self._live[each] for each in ids) if o.state is not OrderState.HELD]
+
+    def nearest(self, instrument: InstrumentId, side: Side) -> int | None:
+        """The price of our limit order on `side` that the other side would meet first; None if none works."""
+        return self._nearest[side].get(instrument)
 
     def record(self, approved: Approved, cause: int) -> Order:
         """Makes the order of an approval, in state RECORDED. `cause`: log index of the verdict."""
@@ -87,64 +116,97 @@ class Orders:
             protects=approved.protects,
             state=OrderState.RECORDED,
             cause=cause,
+            time_in_force=approved.time_in_force,
+            expire_ns=approved.expire_ns,
+            post_only=approved.post_only,
+            link=approved.link,
+            replaces=approved.target,
         )
         self._put(order)
         return order
 
+    def amend(self, approved: Approved, sent_ns: int) -> Change:
+        """Notes what an order is asked to become; until its fate is known the worse of both counts."""
+        pending = Amendment(approved.qty, approved.price, approved.stop_price, sent_ns)
+        return self._move(approved.order_id, OrderEvent.AMEND_SEND, pending=pending)
+
     def move(self, order_id: OrderId, event: OrderEvent, *, sent_ns: int = 0) -> Change:
         """Applies an event of our own side, or of a look-up."""
-        order = self._orders.get(order_id)
-        if order is None:
-            return Change(None, problem=f"{event} for unknown order {order_id}")
-        state = next_state(order.state, event)
-        if state is None:
-            return Change(order, problem=f"{event} is illegal in {order.state}")
-        changed = replace(order, state=state, sent_ns=sent_ns or order.sent_ns)
-        self._put(changed)
-        return Change(changed)
+        return self._move(order_id, event, **({"sent_ns": sent_ns} if sent_ns else {}))
 
     def apply(self, event: VenueEvent) -> Change:
         """Applies what the venue reports."""
         if isinstance(event, Filled):
             return self._fill(event)
         if isinstance(event, Accepted):
-            if event.parent is not None and event.order_id not in self._orders:
-                return self._adopt(event)
-            return self._resize(event)
+            return self._accept(event)
         if isinstance(event, Rejected):
-            return self.move(event.order_id, OrderEvent.REJECT)
-        if isinstance(event, Canceled):
-            return self.move(event.order_id, OrderEvent.CANCELED)
-        return self.move(event.order_id, OrderEvent.CANCEL_REFUSED)
+            unknown = FATE_OF_CODE.get(event.code) is Fate.UNKNOWN
+            return self._move(event.order_id, OrderEvent.LOSE if unknown else OrderEvent.REJECT)
+        if isinstance(event, Amended):
+            return self._amended(event)
+        return self._move(event.order_id, _EVENT_OF[type(event)])
 
     def forget_ended(self, keep: int) -> None:
         """Lets the oldest ended orders go, keeping `keep` of them for late events."""
-        ended = [order_id for order_id in self._orders if order_id not in self._live]
-        for order_id in ended[: max(0, len(ended) - keep)]:
-            del self._orders[order_id]
+        while len(self._ended) > keep:
+            del self._ended[next(iter(self._ended))]
+
+    def _move(self, order_id: OrderId, event: OrderEvent, **changes: Any) -> Change:
+        order = self.get(order_id)
+        if order is None:
+            return Change(None, problem=f"{event} for unknown order {order_id}")
+        state = next_state(order.state, event)
+        if state is None:
+            return Change(order, problem=f"{event} is illegal in {order.state}")
+        pending = order.pending
+        if event in _CLEARS and pending is not None:
+            if event is OrderEvent.AMENDED and not changes:  # looked up: it is what we asked for
+                changes = {"qty": pending.qty, "price": pending.price, "stop_price": pending.stop_price}
+            changes.setdefault("pending", None)
+        elif state in ENDED and pending is not None:
+            changes["pending"] = None
+        changed = replace(order, state=state, **changes)
+        self._put(changed)
+        return Change(changed)
 
     def _fill(self, event: Filled) -> Change:
         fill = event.fill
-        order = self._orders.get(fill.order_id)
+        order = self.get(fill.order_id)
         if order is None:
-            return Change(None, problem=f"fill {fill.trade_id} for unknown order {fill.order_id}")
+            return Change(None, problem=f"fill {fill.trade_id} for unknown order {fill.order_id}", claim=True)
         if fill.trade_id in self._trades:
             return Change(order, problem=f"fill {fill.trade_id} was reported before")
         filled = order.filled + fill.qty
-        if fill.qty <= 0 or filled > order.qty or fill.side is not order.side:
-            return Change(order, problem=f"fill {fill.trade_id} does not fit: {filled} of {order.qty}")
+        most = order.filled + order.exposed  # an amendment may have been taken before we are told
+        if fill.qty <= 0 or filled > most or fill.side is not order.side:
+            why = f"fill {fill.trade_id} does not fit: {filled} of {order.qty}"
+            return Change(order, problem=why, claim=True)
         last = filled == order.qty
         state = next_state(order.state, OrderEvent.FILL_LAST if last else OrderEvent.FILL_PART)
         if state is None:
-            return Change(order, problem=f"fill {fill.trade_id} is illegal in {order.state}")
+            why = f"fill {fill.trade_id} is illegal in {order.state}"
+            return Change(order, problem=why, claim=True)
         self._trades.add(fill.trade_id)
-        changed = replace(order, state=state, filled=Qty(filled))
+        pending = None if state in ENDED else order.pending
+        changed = replace(order, state=state, filled=Qty(filled), pending=pending)
         self._put(changed)
         return Change(changed, fill)
 
+    def _accept(self, event: Accepted) -> Change:
+        """An acceptance; of a leg that grows with its entry's fills it carries the new size."""
+        order = self.get(event.order_id)
+        if order is None and event.parent is not None:
+            return self._adopt(event)
+        grows = event.parent is not None or (
+            order is not None and order.link is not None and order.link.follows and not event.held
+        )
+        kind = OrderEvent.HOLD if event.held else OrderEvent.ACCEPT
+        return self._move(event.order_id, kind, **({"qty": event.qty} if grows else {}))
+
     def _adopt(self, event: Accepted) -> Change:
         """A stop the venue attached to one of our entries becomes ours, with the entry's source."""
-        parent = self._orders.get(OrderId(event.parent or ""))
+        parent = self.get(OrderId(event.parent or ""))
         if parent is None:
             return Change(None, problem=f"stop {event.order_id} of unknown order {event.parent}")
         order = Order(
@@ -167,19 +229,60 @@ class Orders:
         self._put(order)
         return Change(order)
 
-    def _resize(self, event: Accepted) -> Change:
-        """An acceptance; for an attached stop that grows with its entry's fills it carries the new size."""
-        change = self.move(event.order_id, OrderEvent.ACCEPT)
-        order = change.order
-        if event.parent is None or order is None or change.problem or order.qty == event.qty:
-            return change
-        grown = replace(order, qty=event.qty)
-        self._put(grown)
-        return Change(grown)
+    def _amended(self, event: Amended) -> Change:
+        order = self.get(event.order_id)
+        if order is not None and event.qty < order.filled:
+            return Change(order, problem=f"amended to {event.qty}, {order.filled} has filled")
+        changes: dict[str, Any] = {
+            "qty": event.qty,
+            "price": event.price,
+            "stop_price": event.stop_price,
+        }
+        if event.reason != "requested" and order is not None:
+            changes["pending"] = order.pending  # ours is still on its way
+        return self._move(event.order_id, OrderEvent.AMENDED, **changes)
 
     def _put(self, order: Order) -> None:
-        self._orders[order.id] = order
+        before = self._live.pop(order.id, None) if order.state in ENDED else self._live.get(order.id)
         if order.state in ENDED:
-            self._live.pop(order.id, None)
+            self._ended[order.id] = order
         else:
-            self._live[order.id] = None
+            self._ended.pop(order.id, None)
+            self._live[order.id] = order
+        self._index(before, order if order.state not in ENDED else None)
+        if before is None:
+            self.links.add(order)
+
+    def _index(self, before: Order | None, now: Order | None) -> None:
+        """Keeps the ways of finding an order without walking the others."""
+        order = now or before
+        if order is None:
+            return
+        if now is not None and now.state in UNSETTLED:
+            self._unsettled[order.id] = None
+        else:
+            self._unsettled.pop(order.id, None)
+        if order.order_class is OrderClass.PROTECTIVE:
+            legs = self._protective.setdefault((order.instrument, order.source), {})
+            if now is None:
+                legs.pop(order.id, None)
+            else:
+                legs[order.id] = None
+        old, new = _limit_of(before), _limit_of(now)
+        if old != new:
+            prices = self._resting.setdefault((order.instrument, order.side), PriceSet())
+            if old is not None:
+                prices.remove(old)
+            if new is not None:
+                prices.add(new)
+            buying = order.side is Side.BUY
+            self._nearest[order.side][order.instrument] = prices.highest() if buying else prices.lowest()
+
+
+def _limit_of(order: Order | None) -> int | None:
+    """The price at which it would trade with us; a stop that waits and a leg that is held would not."""
+    if order is None or order.price is None or waits_for_lead(order):
+        return None
+    if order.order_type is OrderType.STOP_LIMIT and order.state is OrderState.WORKING:
+        return None
+    return order.price

@@ -1,12 +1,16 @@
 """The one way out and the one way back: intent → gate → log → venue, events → orders → books → log.
 
 Order of writing is the safety argument (ARCHITECTURE, What is written when; SAFETY 8):
-  1. intent, verdict and the order row are appended together; a crash here leaves an order that is durable
-     or absent, and nothing sent.
-  2. what may increase exposure waits until they are durable; a CANCEL or an exit waits 50 ms at most, and
-     leaves behind a record outside the log of what it owes.
-  3. the venue is called once. A crash here leaves an order in RECORDED: looked up by id at start.
+  1. intent, verdict and the order rows are appended together; a crash here leaves orders that are durable or
+     absent, all of a list or none, and nothing sent.
+  2. what may increase exposure waits until they are durable; a CANCEL, an amendment that only shrinks and an
+     exit wait 50 ms at most, and leave behind a record outside the log of what they owe.
+  3. the venue is called once. A crash here leaves an order in RECORDED, or an amendment pending: looked up by
+     id at start.
   4. the venue's events are recorded with the rows they change; the next intent waits behind them.
+
+An id that was used before gets the answer it got then, and nothing is sent (CONTROLS 5a). Too many entries
+under way: `orders.admission`.
 """
 
 from __future__ import annotations
@@ -15,20 +19,23 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from appliance.domain.describe import describe_fill, describe_intent, describe_order, describe_verdict
-from appliance.domain.errors import PeerError, StoreError, TransportError
+from appliance.domain.describe import describe_intent, describe_verdict
+from appliance.domain.errors import StoreError
 from appliance.domain.ids import InstrumentId, IntentId, OrderId, SourceId
-from appliance.domain.instrument import Instrument
-from appliance.domain.intent import Action, Intent
+from appliance.domain.intent import Action, Intent, ListKind
 from appliance.domain.mode import TripReason
-from appliance.domain.order import Fill, Filled, Order, OrderEvent, OrderState, VenueEvent, VenueOrder
-from appliance.domain.verdict import Approved, Denied, OrderClass, Verdict
+from appliance.domain.order import Order, OrderEvent, VenueOrder
+from appliance.domain.reasons import Reason
+from appliance.domain.verdict import Approved, ApprovedList, Denied, OrderClass, Verdict
+from appliance.orders.admission import Admission
 from appliance.orders.book import Change, Orders
+from appliance.orders.booking import Booking, Books, cause_of
 from appliance.orders.identity import IdLedger
-from appliance.ports import Clock, InstrumentView, Patience, Scribe, StoppedAtWire, Ticket, Venue
+from appliance.orders.results import Results
+from appliance.orders.sending import Sender
+from appliance.ports import Clock, Patience, Scribe, Ticket, Venue
 
 EXIT_WAIT_NS = 50_000_000
-KEEP_ENDED = 1_000
 
 
 class Gatekeeper(Protocol):
@@ -38,22 +45,8 @@ class Gatekeeper(Protocol):
         """Approved or Denied."""
         ...
 
-
-class Books(Protocol):
-    """`portfolio.Portfolio`, as far as fills and working orders concern it."""
-
-    cash: int
-
-    def view(self, instrument: InstrumentId) -> InstrumentView | None:
-        """None if not configured."""
-        ...
-
-    def apply_fill(self, fill: Fill, source: SourceId) -> None:
-        """Books one fill."""
-        ...
-
-    def working(self, order: Order) -> None:
-        """Counts an order's leaves."""
+    def check_list(self, kind: ListKind, intents: Sequence[Intent]) -> ApprovedList | Denied:
+        """All of them or none."""
         ...
 
 
@@ -78,9 +71,10 @@ class Desk:
         owe: Callable[[int, Approved, Order | None], None],
     ) -> None:
         self.orders = orders
+        self.booking = Booking(orders, ids, books, scribe, trip)
+        self.admission = Admission()
         self._gate = gate
         self._ids = ids
-        self._books = books
         self._venue = venue
         self._scribe = scribe
         self._patience = patience
@@ -88,33 +82,80 @@ class Desk:
         self._trip = trip
         self._count = count
         self._owe = owe
+        self._results = Results()
+        self._sender = Sender(venue, orders, self.booking.moved, clock)
         self._cancels = 0
         self.sparing = False
         self.unrecorded: Counter[str] = Counter()
-        self.last_seq = 0  # number of the last venue event taken over
+
+    @property
+    def last_seq(self) -> int:
+        """Number of the last venue event taken over."""
+        return self.booking.sequence.after
+
+    @last_seq.setter
+    def last_seq(self, number: int) -> None:
+        self.booking.sequence.after = number
 
     async def place(self, intent: Intent, causes: Sequence[int] = ()) -> Verdict:
         """Takes an intent as far as it gets. What the venue answers comes back through `collect`."""
+        first = self._results.first(intent)
+        if first is not None:
+            return self._repeated(intent, first)
         verdict = self._gate.check(intent)
+        if isinstance(verdict, Approved) and verdict.order_class is OrderClass.INCREASE:
+            full = self.admission.enter(verdict.source)
+            if full:
+                verdict = _denied(intent, OrderClass.INCREASE, Reason.BACKPRESSURE, full)
+        elif isinstance(verdict, Denied) and verdict.reason is Reason.DUPLICATE_ID:
+            state = self._ids.state(OrderId(verdict.detail))
+            verdict = _denied(intent, verdict.order_class, verdict.reason, f"{verdict.detail} is {state}")
         self._count(verdict)
         if isinstance(verdict, Denied) and self._unrecorded_denial(verdict):
             return verdict
-        instrument = self._instrument(intent.instrument)
+        instrument = self.booking.instrument(intent.instrument)
         wish = self._scribe.note("intent", describe_intent(intent, instrument), causes=causes)
+        if intent.action is not Action.CANCEL:
+            self._results.note(intent, verdict)
         if isinstance(verdict, Denied):
             self._scribe.note("verdict", describe_verdict(verdict, instrument), causes=(wish.index,))
             return verdict
-        rows: list[Order] = []
-        if verdict.action is Action.NEW:
-            order = self.orders.record(verdict, wish.index)
-            self._ids.add(order.id)
-            self._books.working(order)
-            rows.append(order)
-        ticket = self._scribe.note(
-            "verdict", describe_verdict(verdict, instrument), causes=(wish.index,), orders=rows
-        )
-        await self._await_record(ticket, verdict, rows[0] if rows else None)
-        await self._send(verdict)
+        try:
+            rows = self._record(verdict, wish.index)
+            data = describe_verdict(verdict, instrument)
+            ticket = self._scribe.note("verdict", data, causes=(wish.index,), orders=rows)
+            await self._await_record(ticket, verdict, rows[0] if rows else None)
+            await self._sender.send(verdict)
+        finally:
+            if verdict.order_class is OrderClass.INCREASE:
+                self.admission.leave(verdict.source)
+        return verdict
+
+    async def place_list(
+        self, kind: ListKind, intents: Sequence[Intent], causes: Sequence[int] = ()
+    ) -> ApprovedList | Denied:
+        """As `place`, for orders that are approved, recorded, sent and accepted together or not at all."""
+        verdict = self._gate.check_list(kind, intents)
+        entries = 0
+        if isinstance(verdict, ApprovedList):
+            entries = sum(each.order_class is OrderClass.INCREASE for each in verdict.orders)
+            full = self.admission.enter(intents[0].source, entries) if entries else ""
+            if full:
+                verdict = _denied(intents[0], OrderClass.INCREASE, Reason.BACKPRESSURE, full)
+        if isinstance(verdict, Denied) and self._unrecorded_denial(verdict):
+            self._count(verdict)
+            return verdict
+        wishes = [self._note_wish(intent, causes) for intent in intents]
+        if isinstance(verdict, Denied):
+            self._count(verdict)
+            data = describe_verdict(verdict, self.booking.instrument(verdict.instrument))
+            self._scribe.note("verdict", data | {"list": kind}, causes=wishes)
+            return verdict
+        try:
+            await self._send_list(verdict, wishes)
+        finally:
+            if entries:
+                self.admission.leave(intents[0].source, entries)
         return verdict
 
     def _unrecorded_denial(self, verdict: Denied) -> bool:
@@ -128,8 +169,7 @@ class Desk:
 
     async def cancel(self, order: Order) -> None:
         """Asks for the end of one order. Repeating it is harmless: a sweep does."""
-        causes = (order.cause,) if order.cause >= 0 else ()
-        await self._cancel(order.id, order.instrument, order.source, causes)
+        await self._cancel(order.id, order.instrument, order.source, cause_of(order))
 
     async def cancel_all(self, orders: Sequence[Order], strays: Sequence[VenueOrder] = ()) -> None:
         """Cancels side by side: in an emergency the last of many must not wait for all before it.
@@ -139,6 +179,14 @@ class Desk:
         await self._patience.together(
             [*(self.cancel(order) for order in orders), *(self._cancel_stray(stray) for stray in strays)]
         )
+
+    async def collect(self) -> list[Change]:
+        """Books everything the venue has reported since the last call."""
+        return self.booking.take(await self._venue.events())
+
+    def settle(self, order: Order, event: OrderEvent, why: str) -> None:
+        """Applies the outcome of a look-up to an order whose fate was unknown."""
+        self.booking.moved(self.orders.move(order.id, event), why)
 
     async def _cancel_stray(self, stray: VenueOrder) -> None:
         self._scribe.note("venue", {"order_id": stray.order_id, "problem": "unknown order, cancelled"})
@@ -158,13 +206,49 @@ class Desk:
         )
         await self.place(intent, causes)
 
-    async def collect(self) -> list[Change]:
-        """Books everything the venue has reported since the last call."""
-        return [self._book(event) for event in await self._venue.events()]
+    def _repeated(self, intent: Intent, first: Verdict) -> Verdict:
+        """The original result; the log tells that somebody asked again."""
+        instrument = self.booking.instrument(intent.instrument)
+        self._scribe.note("verdict", describe_verdict(first, instrument) | {"repeated": True})
+        return first
 
-    def settle(self, order: Order, event: OrderEvent, why: str) -> None:
-        """Applies the outcome of a look-up to an order whose fate was unknown."""
-        self._moved(self.orders.move(order.id, event), why)
+    def _record(self, verdict: Approved, cause: int) -> list[Order]:
+        """The rows that go into the verdict's transaction: a new order, or one with an amendment pending."""
+        if verdict.action is Action.CANCEL:
+            return []
+        if verdict.action is Action.AMEND:
+            change = self.orders.amend(verdict, self._clock.mono_ns())
+            self.booking.moved(change, "", quiet=True)
+            return [change.order] if change.order is not None and not change.problem else []
+        order = self.orders.record(verdict, cause)
+        self._ids.add(order.id)
+        self.booking.count(order)
+        return [order]
+
+    def _note_wish(self, intent: Intent, causes: Sequence[int]) -> int:
+        data = describe_intent(intent, self.booking.instrument(intent.instrument))
+        return self._scribe.note("intent", data, causes=causes).index
+
+    async def _send_list(self, approved: ApprovedList, wishes: Sequence[int]) -> None:
+        rows: list[Order] = []
+        entries = False
+        for each, wish in zip(approved.orders, wishes, strict=True):
+            self._count(each)
+            rows += self._record(each, wish)
+            entries = entries or each.order_class is OrderClass.INCREASE
+        lead = approved.orders[0]
+        data: dict[str, object] = {"list": approved.kind, "list_id": approved.list_id}
+        data["orders"] = [
+            describe_verdict(each, self.booking.instrument(each.instrument)) for each in approved.orders
+        ]
+        ticket = self._scribe.note(
+            "verdict", data | {"verdict": "approved", "order_id": lead.order_id}, causes=wishes, orders=rows
+        )
+        if entries:
+            await ticket.durable()
+        else:
+            await self._await_record(ticket, lead, rows[0])
+        await self._sender.send_list(approved)
 
     async def _await_record(self, ticket: Ticket, approved: Approved, order: Order | None) -> None:
         """Raises StoreError for new exposure; an exit leaves even if the log is lost (SAFETY 8)."""
@@ -182,72 +266,6 @@ class Desk:
             data = {"owed": ticket.index, "why": "an exit left before its entry was durable"}
             self._scribe.note("gap", data)
 
-    async def _send(self, order: Approved) -> None:
-        leaving = OrderEvent.CANCEL_SEND if order.action is Action.CANCEL else OrderEvent.SEND
-        self._moved(self.orders.move(order.order_id, leaving, sent_ns=self._clock.mono_ns()), "", quiet=True)
-        try:
-            if order.action is Action.CANCEL:
-                await self._venue.cancel(order)
-            else:
-                await self._venue.submit(order)
-        except StoppedAtWire as stopped:
-            self._moved(self.orders.move(order.order_id, OrderEvent.STOP_AT_WIRE), stopped.reason)
-        except (TransportError, PeerError) as error:
-            self._moved(self.orders.move(order.order_id, OrderEvent.LOSE), error.what)
 
-    def _book(self, event: VenueEvent) -> Change:
-        self.last_seq = event.seq
-        change = self.orders.apply(event)
-        if change.order is None or change.problem:
-            self._scribe.note("venue", {"problem": change.problem, "seq": event.seq})
-            if change.order is None and isinstance(event, Filled):
-                self._trip(TripReason.POSITION_DISAGREEMENT, change.problem)
-            return change
-        if change.fill is not None and isinstance(event, Filled):
-            self._fill(change, change.fill, event)
-        else:
-            self._moved(change, getattr(event, "detail", getattr(event, "reason", "")), seq=event.seq)
-        if change.order.state is OrderState.FILLED or event.seq % KEEP_ENDED == 0:
-            self.orders.forget_ended(KEEP_ENDED)
-        return change
-
-    def _fill(self, change: Change, fill: Fill, event: Filled) -> None:
-        order = change.order
-        if order is None:
-            return
-        self._books.apply_fill(fill, order.source)
-        self._books.working(order)
-        view = self._books.view(fill.instrument)
-        instrument = self._instrument(fill.instrument)
-        if view is None or instrument is None:
-            return
-        data = describe_fill(fill, order.source, instrument) | {"state": order.state, "seq": event.seq}
-        data["raw"] = {"qty": str(fill.qty), "price": str(fill.price), "fee": str(fill.fee)}
-        self._scribe.note("fill", data, causes=_cause(order), orders=(order,))
-        if view.position != event.position_after or self._books.cash != event.cash_after:
-            self._trip(
-                TripReason.POSITION_DISAGREEMENT,
-                f"after {fill.trade_id}: ours {view.position}, venue {event.position_after}",
-            )
-
-    def _moved(self, change: Change, why: str, *, seq: int = 0, quiet: bool = False) -> None:
-        order = change.order
-        if order is None or change.problem:
-            if order is not None and not quiet:
-                self._scribe.note("venue", {"order_id": order.id, "problem": change.problem, "seq": seq})
-            return
-        self._books.working(order)
-        instrument = self._instrument(order.instrument)
-        if quiet or instrument is None:
-            return  # SEND is not an entry of its own: the verdict before it and the answer after it are
-        data = describe_order(order, instrument) | {"why": why, "seq": seq}
-        self._scribe.note("order", data, causes=_cause(order), orders=(order,))
-
-    def _instrument(self, symbol: InstrumentId) -> Instrument | None:
-        view = self._books.view(symbol)
-        return view.instrument if view is not None else None
-
-
-def _cause(order: Order) -> tuple[int, ...]:
-    return (order.cause,) if order.cause >= 0 else ()
-
+def _denied(intent: Intent, order_class: OrderClass, reason: Reason, detail: str) -> Denied:
+    return Denied(intent.id, intent.source, intent.instrument, order_class, reason, detail)

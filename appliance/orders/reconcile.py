@@ -1,12 +1,16 @@
 """After a crash or an outage: what the venue's lists say about orders whose fate we do not know.
 
 Never re-send; look up by id. "Not found" is an answer only after the validity window and a margin have
-passed, because until then the order may still be on its way (SAFETY 4).
+passed, because until then the order may still be on its way (SAFETY 4). So it is with an amendment that the
+order found does not show yet.
 """
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from appliance.domain.order import Order, OrderEvent, OrderState, VenueOrder
+from appliance.orders.lifecycle import ENDED, UNSETTLED
 
 WINDOW_NS = 1_000_000_000
 MARGIN_NS = 1_000_000_000
@@ -14,9 +18,24 @@ MARGIN_NS = 1_000_000_000
 _ENDED_AS: dict[str, OrderEvent] = {
     "FILLED": OrderEvent.FILL_LAST,
     "CANCELED": OrderEvent.CANCELED,
-    "EXPIRED": OrderEvent.CANCELED,
+    "EXPIRED": OrderEvent.EXPIRE,
     "REJECTED": OrderEvent.REJECT,
 }
+_UNSURE = frozenset({OrderState.RECORDED, OrderState.UNKNOWN})
+
+
+def as_restored(order: Order, now_ns: int) -> Order:
+    """An order as a restarted core takes it up (ARCHITECTURE, What is written when).
+
+    One whose sending, or whose amendment's sending, is not on record as answered may have left just before
+    the crash: its window starts now. Numbers of CLOCK_MONOTONIC from before a boot mean nothing.
+    """
+    if order.pending is not None and order.state not in ENDED:
+        pending = replace(order.pending, sent_ns=now_ns)
+        return replace(order, state=OrderState.UNKNOWN, pending=pending, sent_ns=now_ns)
+    if order.state is OrderState.CANCEL_SENT:  # the cancel may not have left; it is asked for again
+        return replace(order, state=OrderState.UNKNOWN, sent_ns=now_ns)
+    return replace(order, sent_ns=now_ns) if order.state in UNSETTLED else order
 
 
 def fate(order: Order, found: VenueOrder | None, now_ns: int) -> OrderEvent | None:
@@ -29,8 +48,18 @@ def fate(order: Order, found: VenueOrder | None, now_ns: int) -> OrderEvent | No
         waited = now_ns - order.sent_ns >= WINDOW_NS + MARGIN_NS
         return OrderEvent.NOT_FOUND if waited else None
     if found.open:
-        return OrderEvent.ACCEPT if order.state in (OrderState.RECORDED, OrderState.UNKNOWN) else None
+        return _open(order, found, now_ns) if order.state in _UNSURE else None
     event = _ENDED_AS.get(found.status)
     if event is OrderEvent.FILL_LAST or found.filled > order.filled:
         return None
     return event
+
+
+def _open(order: Order, found: VenueOrder, now_ns: int) -> OrderEvent | None:
+    pending = order.pending
+    if pending is not None:
+        if (found.qty, found.price, found.stop_price) == (pending.qty, pending.price, pending.stop_price):
+            return OrderEvent.AMENDED
+        waited = now_ns - pending.sent_ns >= WINDOW_NS + MARGIN_NS
+        return OrderEvent.AMEND_REFUSED if waited else None
+    return OrderEvent.HOLD if found.held else OrderEvent.ACCEPT

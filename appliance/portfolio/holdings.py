@@ -11,6 +11,8 @@ from appliance.domain.verdict import OrderClass
 from appliance.portfolio.decline import Confirmed, Decline
 from appliance.portfolio.lots import Lots
 
+_TRIGGERED = frozenset({OrderType.STOP, OrderType.STOP_LIMIT})
+
 
 class Holding:
     """One instrument: its market, our position, our working orders. Implements ports.InstrumentView."""
@@ -120,7 +122,12 @@ class Allocation:
         return lots.quantity if lots is not None else 0
 
 
-def entry_cost(order: Order, instrument: Instrument, reference: int) -> int:
-    """What an entry's leaves will cost at most: limit, trigger or the reference price at approval."""
-    trigger = order.stop_price if order.order_type is OrderType.STOP else None
-    return order.leaves * max(reference, order.price or 0, trigger or 0) * instrument.amount_factor
+def entry_cost(order: Order, instrument: Instrument, reference: int, leaves: int) -> int:
+    """What `leaves` of an entry will cost at most: limit, trigger or the reference price at approval, and
+    what an amendment on its way may make of them."""
+    dear = max(reference, order.price or 0)
+    if order.order_type in _TRIGGERED:
+        dear = max(dear, order.stop_price or 0)
+    if order.pending is not None:
+        dear = max(dear, order.pending.price or 0, order.pending.stop_price or 0)
+    return leaves * dear * instrument.amount_factor

@@ -24,7 +24,9 @@ WORKING_STATES = frozenset(
         OrderState.RECORDED,
         OrderState.SENT,
         OrderState.UNKNOWN,
+        OrderState.HELD,
         OrderState.WORKING,
+        OrderState.TRIGGERED,
         OrderState.PARTIALLY_FILLED,
         OrderState.CANCEL_SENT,
     }
@@ -52,7 +54,7 @@ class Portfolio:
         self._resets: dict[int, int] = {}  # marks → peak, of resets a restart has not come to yet
         self._positions_value = 0
         self._values = dict.fromkeys(self.holdings, 0)
-        self._working: dict[OrderId, tuple[int, int]] = {}  # leaves and entry cost last counted
+        self._working: dict[OrderId, tuple[int, int, int]] = {}  # leaves, entry cost, reference price
 
     @property
     def equity(self) -> int:
@@ -149,21 +151,24 @@ class Portfolio:
         if self.marks in self._resets:
             self.decline.restart(self._resets.pop(self.marks))
 
-    def working(self, order: Order) -> None:
-        """Counts an order's leaves after it was recorded or changed; ended orders count nothing."""
+    def working(self, order: Order, counted: int | None = None) -> None:
+        """Counts an order's leaves after it was recorded or changed; ended orders count nothing.
+
+        counted: how much of them counts, where it shares its quantity with another (`orders.links`).
+        """
         holding = self.holdings[order.instrument]
-        leaves, cost = self._working.pop(order.id, (0, 0))
-        now_leaves = order.leaves if order.state in WORKING_STATES else 0
+        leaves, cost, reference = self._working.pop(order.id, (0, 0, max(holding.ask, holding.last)))
+        now_leaves = order.exposed if counted is None else counted
+        if order.state not in WORKING_STATES:
+            now_leaves = 0
         now_cost = 0
         if now_leaves and order.order_class is OrderClass.INCREASE:
-            now_cost = cost * now_leaves // leaves if leaves else entry_cost(
-                order, holding.instrument, max(holding.ask, holding.last)
-            )
+            now_cost = entry_cost(order, holding.instrument, reference, now_leaves)
         holding.work(order, now_leaves - leaves)
         if order.source in self.sources:
             self.sources[order.source].working_cost += now_cost - cost
         if now_leaves:
-            self._working[order.id] = (now_leaves, now_cost)
+            self._working[order.id] = (now_leaves, now_cost, reference)
 
     def over_limits(
         self, drawdown_ppm: int, daily_loss_ppm: int, observation: Observation

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TypeAlias
 
 from appliance.domain.instrument import Instrument
-from appliance.domain.intent import Intent, OrderType, Side
+from appliance.domain.intent import Intent, OrderType, Side, TimeInForce
 from appliance.domain.money import PPM_ONE, format_scaled, format_share, round_down, round_up
 from appliance.domain.reasons import Reason
 from appliance.ports import AccountView, InstrumentView
@@ -18,22 +18,53 @@ from appliance.risk.limits import AccountLimits, InstrumentLimits, SourceLimits
 Refusal: TypeAlias = tuple[Reason, str] | None
 
 # Python 3.11 looks an enum member up in 90 ns, a global in 3; every order passes here.
-_BUY, _LIMIT, _STOP = Side.BUY, OrderType.LIMIT, OrderType.STOP
+_BUY, _LIMIT, _STOP, _STOP_LIMIT = Side.BUY, OrderType.LIMIT, OrderType.STOP, OrderType.STOP_LIMIT
+_GTC, _GTD, _MARKET = TimeInForce.GTC, TimeInForce.GTD, OrderType.MARKET
+_RESTS = frozenset({_GTC, _GTD})
 
 
 def shape(intent: Intent, instrument: Instrument) -> Refusal:
     """Fields fit the order type, steps fit the instrument."""
-    qty, price = intent.qty, intent.price
-    limit = intent.order_type is _LIMIT
+    qty, price, kind = intent.qty, intent.price, intent.order_type
+    limit = kind is _LIMIT or kind is _STOP_LIMIT
     if qty < 0 or limit is (price is None) or (price is not None and price <= 0):
-        return Reason.MALFORMED, f"{intent.order_type} qty {qty} price {price}"
-    if intent.order_type is _STOP and (intent.stop_price is None or intent.stop_price <= 0):
-        return Reason.MALFORMED, f"STOP without a trigger price, or not positive: {intent.stop_price}"
+        return Reason.MALFORMED, f"{kind} qty {qty} price {price}"
+    if kind is _STOP or kind is _STOP_LIMIT:
+        trigger = intent.stop_price
+        if trigger is None or trigger <= 0:
+            return Reason.MALFORMED, f"{kind} without a trigger price, or not positive: {trigger}"
+        if trigger % instrument.tick:
+            return Reason.TICK_SIZE, f"trigger {_price(instrument, trigger)}"
     if price is not None and price % instrument.tick:
         return Reason.TICK_SIZE, f"{_price(instrument, price)}, tick {_price(instrument, instrument.tick)}"
     if qty % instrument.lot:
         return Reason.LOT_SIZE, f"{_qty(instrument, qty)}, lot {_qty(instrument, instrument.lot)}"
     return None
+
+
+def terms(intent: Intent, market_ns: int) -> Refusal:
+    """How long, and on which conditions: GTD and only GTD has a time, on the trading clock and not passed;
+    only a limit order that may rest can be post-only; an entry is not reduce-only."""
+    force = intent.time_in_force
+    if (force is _GTD) is (intent.expire_ns <= 0) or (force is _GTD and intent.expire_ns <= market_ns):
+        return Reason.EXPIRY, f"{force} until {intent.expire_ns}, now {market_ns}"
+    if intent.post_only and (intent.order_type is not _LIMIT or force not in _RESTS):
+        return Reason.MALFORMED, f"post-only {intent.order_type} {force}"
+    if intent.reduce_only:
+        return Reason.MALFORMED, "reduce-only, and there is not that much to reduce"
+    return None
+
+
+def self_trade(intent: Intent, reference: int, nearest: int) -> Refusal:
+    """Would meet our own working order on the other side (CONTROLS 10), whosever it is.
+
+    nearest: its price.  A market order is judged at the touch, a stop at its trigger: how deep it goes from
+    there only the book knows, and the venue's self-trade prevention, which is set on the wire too.
+    """
+    kind = intent.order_type
+    reach = reference if kind is _MARKET else (intent.stop_price if kind is _STOP else intent.price) or 0
+    crosses = nearest <= reach if intent.side is _BUY else nearest >= reach
+    return (Reason.SELF_TRADE, "a working order of this account stands there") if crosses else None
 
 
 def size(intent: Intent, instrument: Instrument, limits: InstrumentLimits, dear: int) -> Refusal:
@@ -54,13 +85,18 @@ def size(intent: Intent, instrument: Instrument, limits: InstrumentLimits, dear:
 
 def dearest(intent: Intent, reference: int) -> int:
     """The highest price this order can be expected to fill at: limit, trigger or reference."""
-    price = intent.stop_price if intent.order_type is _STOP else intent.price
+    kind, price = intent.order_type, intent.price
+    if kind is _STOP or kind is _STOP_LIMIT:
+        price = max(price or 0, intent.stop_price or 0)  # type: ignore[assignment]
     return price if price is not None and price > reference else reference
 
 
 def collar(intent: Intent, instrument: Instrument, limits: InstrumentLimits, reference: int) -> Refusal:
-    """|price − reference| ≤ collar × reference."""
+    """|price − reference| ≤ collar × reference. A stop-limit is measured from its trigger, where the market
+    will be by then."""
     price = intent.price
+    if intent.order_type is _STOP_LIMIT:
+        reference = intent.stop_price or reference
     if price is None or abs(price - reference) * PPM_ONE <= limits.collar_ppm * reference:
         return None
     band = f"{_price(instrument, reference)} ± {format_share(limits.collar_ppm)}"
@@ -74,9 +110,9 @@ def stop(
 
     The stop lies below the entry of a buy and above that of a sell, on a tick, within the largest distance.
     """
-    triggered = intent.order_type is _STOP
-    given = None if triggered else intent.stop_price
-    entry = (intent.stop_price if triggered else intent.price) or reference
+    kind = intent.order_type
+    given = None if kind is _STOP or kind is _STOP_LIMIT else intent.stop_price
+    entry = (intent.stop_price if kind is _STOP else intent.price) or reference
     buying = intent.side is _BUY
     if given is None:
         if source.default_stop_ppm is None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 from appliance.domain.instrument import Instrument
-from appliance.domain.intent import Intent, OrderType, Side
+from appliance.domain.intent import Intent, OrderType, Side, TimeInForce
 from appliance.domain.money import PPM_ONE, Price, Qty, round_down, round_up
 from appliance.domain.verdict import Flag
 from appliance.ports import InstrumentView
@@ -66,6 +66,25 @@ def shape_exit(
     if beyond:
         return Exit(qty, OrderType.LIMIT, edge, flags | Flag.PRICE_CLAMPED)
     return Exit(qty, OrderType.LIMIT, on_tick, flags)
+
+
+def exit_terms(intent: Intent, kind: OrderType, market_ns: int) -> tuple[TimeInForce, int, bool]:
+    """(time in force, expiry, post-only) an exit leaves with; what does not fit is dropped, not refused.
+
+    A GTD exit whose time is missing or has passed is one to be done at once or not at all: IOC.
+    """
+    force, expire_ns = intent.time_in_force, intent.expire_ns
+    if force is TimeInForce.GTD and expire_ns <= market_ns:
+        force = TimeInForce.IOC
+    if force is not TimeInForce.GTD:
+        expire_ns = 0
+    rests = force in (TimeInForce.GTC, TimeInForce.GTD)
+    return force, expire_ns, intent.post_only and rests and kind is OrderType.LIMIT
+
+
+def on_tick(price: Price | None, tick: int) -> Price | None:
+    """Rounded down to a tick, at least one."""
+    return None if price is None else Price(max(tick, price - price % tick))
 
 
 def worst_price(instrument: Instrument, reference: int, side: Side, collar_ppm: int) -> Price:

@@ -49,7 +49,7 @@ from appliance.runtime.owed import exits_into
 from appliance.runtime.own_latch import OwnLatch
 from appliance.runtime.paths import Paths
 from appliance.runtime.patience import LoopPatience
-from appliance.runtime.restore import known_order_ids, remembered_mode
+from appliance.runtime.restore import known_orders, remembered_mode
 from appliance.runtime.scribe import CoreScribe
 from appliance.runtime.session import Session
 from appliance.runtime.store_health import StoreHealth, ended_well
@@ -139,12 +139,12 @@ async def build(
     venue = GuardedVenue(await _open_venue(stack, config, instruments, latch, session), breakers)
     write_note(paths.venue_note, venue_note(config, session))
     portfolio = make_portfolio(config, instruments, limits, session)
-    ids = IdLedger(known_order_ids(paths.log))
+    ids, orders = IdLedger.restored(known_orders(paths.log)), restore_orders(session)
     account, plan = session.account, safety.recovery
-    gate = Gate(limits, portfolio, latch, safety.holds, safety, ids, clock, account, plan, breakers)
+    gate = Gate(limits, portfolio, latch, safety.holds, safety, ids, clock, account, plan, breakers, orders)
     desk = Desk(
         TimedGate(gate, tally),
-        restore_orders(session),
+        orders,
         ids,
         portfolio,
         venue,
@@ -362,7 +362,7 @@ def _make_watch(
 def _caught_up(parts: Parts) -> None:
     """The run's state is rebuilt: count what works, latch what was stopped, and let the box be armed."""
     for order in parts.desk.orders.live():
-        parts.portfolio.working(order)
+        parts.desk.booking.count(order)
     for source, why, when_ns in parts.session.restored.stopped:
         if source in parts.portfolio.sources:
             parts.portfolio.stop_source(SourceId(source), why, when_ns)

@@ -5,13 +5,11 @@ from __future__ import annotations
 import time
 from contextlib import AsyncExitStack
 
-import msgspec
-
 from appliance.domain.ids import InstrumentId
 from appliance.domain.instrument import Instrument
 from appliance.domain.money import Amount
 from appliance.orders.book import Orders
-from appliance.orders.lifecycle import UNSETTLED
+from appliance.orders.reconcile import as_restored
 from appliance.portfolio.portfolio import Portfolio
 from appliance.risk.limits import Limits
 from appliance.runtime.clock import ReplayClock
@@ -79,10 +77,7 @@ async def open_log(stack: AsyncExitStack, config: Config, paths: Paths) -> tuple
 
 
 def restore_orders(session: Session) -> Orders:
-    """An order whose sending is not on record may have left just before the crash: its window starts now."""
+    """What was on its way when the process ended is looked up, from a window that starts now."""
     now_ns = time.monotonic_ns()
-    known = [
-        msgspec.structs.replace(order, sent_ns=now_ns) if order.state in UNSETTLED else order
-        for order in session.restored.orders
-    ]
+    known = [as_restored(order, now_ns) for order in session.restored.orders]
     return Orders(known, (fill.trade_id for _, fill in session.restored.fills))

@@ -8,7 +8,8 @@ still, which exits need, cannot.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
@@ -17,13 +18,14 @@ from appliance.domain.ids import InstrumentId, OrderId
 from appliance.domain.observation import Observation
 from appliance.domain.order import VenueAccount, VenueEvent, VenueOrder
 from appliance.domain.reasons import Reason
-from appliance.domain.verdict import Approved, OrderClass
+from appliance.domain.verdict import Approved, ApprovedList, OrderClass
 from appliance.memory.service_store import MemoryService, MemorySettings
 from appliance.ports import PaperMarket, Precedent, StoppedAtWire, Venue
 from appliance.risk.breaker import Breaker
 from appliance.risk.breakers import Breakers
 from appliance.upstream.exchange import Answer, Exchange
 
+_INCREASE = OrderClass.INCREASE
 _MEMORY_FAULTS = ("timeout", "unavailable", "down")
 _ASKED_TOO_OFTEN, _SERVER_ERROR = 429, 500
 
@@ -49,16 +51,36 @@ class GuardedVenue:
     async def submit(self, order: Approved) -> None:
         """Raises StoppedAtWire for new exposure the breaker refuses: it opened after the gate, or another
         order is the probe. The latch is looked at later still, by the venue's own connector."""
-        try:
-            with self._entry.guard(exempt=order.order_class is not OrderClass.INCREASE):
-                await self._venue.submit(order)
-        except BreakerOpenError as refused:
-            raise StoppedAtWire(Reason.BREAKER_OPEN) from refused
+        with self._entering(order.order_class is not _INCREASE):
+            await self._venue.submit(order)
+
+    async def submit_list(self, orders: ApprovedList) -> None:
+        """As `submit`; a list with one order of new exposure is new exposure."""
+        with self._entering(all(order.order_class is not _INCREASE for order in orders.orders)):
+            await self._venue.submit_list(orders)
+
+    async def amend(self, order: Approved) -> None:
+        """As `submit`: only what enlarges can be refused."""
+        with self._entering(order.order_class is not _INCREASE):
+            await self._venue.amend(order)
+
+    async def replace_order(self, order: Approved) -> None:
+        """As `submit`."""
+        with self._entering(order.order_class is not _INCREASE):
+            await self._venue.replace_order(order)
 
     async def cancel(self, order: Approved) -> None:
         """Never refused."""
         with self._entry.guard(exempt=True):
             await self._venue.cancel(order)
+
+    @contextmanager
+    def _entering(self, exempt: bool) -> Iterator[None]:
+        try:
+            with self._entry.guard(exempt=exempt):
+                yield
+        except BreakerOpenError as refused:
+            raise StoppedAtWire(Reason.BREAKER_OPEN) from refused
 
     async def events(self) -> Sequence[VenueEvent]:
         """What replies have brought: no call, so nothing to count."""

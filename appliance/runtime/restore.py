@@ -19,7 +19,7 @@ from appliance.domain.ids import InstrumentId, OrderId, RunId, SourceId, TradeId
 from appliance.domain.intent import Side
 from appliance.domain.mode import Mode
 from appliance.domain.money import Amount, Price, Qty
-from appliance.domain.order import Fill, Order
+from appliance.domain.order import Fill, Order, OrderState
 from appliance.safety.controller import Remembered
 from appliance.safety.recovery_plan import Earlier, read_earlier
 from appliance.storage.log_reader import LogReader
@@ -149,11 +149,11 @@ def restore(directory: Path, record: RunRecord) -> Restored:
     )
 
 
-def known_order_ids(directory: Path) -> list[OrderId]:
-    """Every order id in the log, of every run: none may ever be sent again."""
+def known_orders(directory: Path) -> list[tuple[OrderId, OrderState]]:
+    """Every order id in the log, of every run, and what became of it: none may ever be sent again."""
     reader = LogReader(directory)
     try:
-        return [stored.order.id for stored in reader.orders()]
+        return [(stored.order.id, stored.order.state) for stored in reader.orders()]
     finally:
         reader.close()
 

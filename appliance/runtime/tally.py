@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from bisect import bisect_left
+from collections.abc import Sequence
 
-from appliance.domain.intent import Intent
+from appliance.domain.intent import Intent, ListKind
 from appliance.domain.status import Histogram, Verdicts
-from appliance.domain.verdict import Approved, Verdict
+from appliance.domain.verdict import Approved, ApprovedList, Denied, Verdict
 from appliance.orders.desk import Gatekeeper
 
 BOUNDS_US = (1, 2, 3, 5, 7, 10, 15, 20, 30, 50, 100, 200, 500, 1_000, 10_000)
@@ -63,3 +64,7 @@ class TimedGate:
         verdict = self._gate.check(intent)
         self._tally.took(time.perf_counter_ns() - started_ns)
         return verdict
+
+    def check_list(self, kind: ListKind, intents: Sequence[Intent]) -> ApprovedList | Denied:
+        """As the gate; a list's duration is not an order's, so it is not counted."""
+        return self._gate.check_list(kind, intents)

@@ -143,15 +143,17 @@ class ExitFlow:
         symbol = instrument.symbol
         if self._clock.mono_ns() < self._not_before.get((source, symbol), 0):
             return
-        if any(self._is_exit(order, source, symbol) for order in self._desk.orders.live()):
+        working = [order for order in self._desk.orders.live() if self._is_exit(order, source, symbol)]
+        if any(order.time_in_force is TimeInForce.IOC for order in working):
             return
         legs = self._desk.orders.protective(symbol, source)
-        for leg in legs:
-            await self._desk.cancel(leg)
+        for order in (*self._leads(legs), *legs, *working):  # an exit that rests must not keep this one away
+            await self._desk.cancel(order)
         await self._desk.collect()
         quantity = self._still_held(source, symbol, quantity)
         kept = self._desk.orders.protective(symbol, source)
-        if kept:  # the venue has not let go of a leg: the position stays protected, and again later
+        rests = {order.id for order in working} & {order.id for order in self._desk.orders.live()}
+        if kept or rests:  # the venue has not let go: what protects the position stays, and again later
             self._wait(source, symbol)
             gone = [leg for leg in legs if leg.id not in {each.id for each in kept}]
             await self._protect(gone, abs(quantity) - sum(leg.leaves for leg in kept))
@@ -209,6 +211,11 @@ class ExitFlow:
 
     def _may_increase(self, order: VenueOrder) -> bool:
         return not order.reduce_only and order.parent is None
+
+    def _leads(self, legs: Sequence[Order]) -> list[Order]:
+        """Entries that still fill and would grow the position behind the legs that are being cancelled."""
+        ids = {OrderId(leg.link.list_id) for leg in legs if leg.link is not None and leg.link.follows}
+        return [order for order in map(self._desk.orders.get, ids) if order is not None and order.leaves > 0]
 
     def _is_exit(self, order: Order, source: SourceId, symbol: InstrumentId) -> bool:
         return (order.order_class, order.source, order.instrument) == (OrderClass.REDUCE, source, symbol)

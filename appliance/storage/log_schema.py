@@ -17,7 +17,9 @@ LOCK = "lock"
 RESERVE = "reserve"
 INIT = "interlock init"
 
-ENDED = frozenset({"FILLED", "CANCELED", "REJECTED", "STOPPED_AT_WIRE", "NEVER_ARRIVED"})
+ENDED = frozenset(
+    {"FILLED", "CANCELED", "EXPIRED", "REJECTED", "STOPPED_AT_WIRE", "NEVER_ARRIVED"}
+)
 """States of `domain.order.OrderState` from which nothing can fill any more; all others are open."""
 
 SCHEMA = """

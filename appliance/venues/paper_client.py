@@ -9,33 +9,27 @@ import aiohttp
 import msgspec
 from msgspec import Struct
 
-from appliance.domain.errors import PeerError, TransportError
+from appliance.domain.errors import PeerError, RefusedError, TransportError
 from appliance.domain.ids import InstrumentId, OrderId
 from appliance.domain.observation import Observation
-from appliance.domain.order import (
-    Accepted,
-    Canceled,
-    CancelRefused,
-    Filled,
-    Rejected,
-    VenueAccount,
-    VenueEvent,
-    VenueOrder,
-)
-from appliance.domain.verdict import Approved
+from appliance.domain.order import VenueAccount, VenueEvent, VenueOrder
+from appliance.domain.sequence import EventSequence
+from appliance.domain.verdict import Approved, ApprovedList
 from appliance.ports import Clock
-from appliance.venues.paper_terms import MarketStep, to_wire
+from appliance.venues.paper_terms import MarketStep, ReplaceOrder, amend_to_wire, list_to_wire, to_wire
 from appliance.venues.wire import SENT_HEADER, WINDOW_HEADER, Recheck, before_write, door_session
 
 TOTAL_S = 5.0
 CONNECTIONS = 8
+CANCEL_CONNECTIONS = 4  # of their own: a cancel never waits behind entries for a connection
+GAP_TRIES = 3
 WINDOW_NS = 1_000_000_000
 MAX_REPLY = 8_000_000
 
 
 class _News(Struct, frozen=True):
     seq: int
-    events: list[Accepted | Rejected | Filled | Canceled | CancelRefused]
+    events: list[VenueEvent]
 
 
 _NEWS: msgspec.json.Decoder[_News] = msgspec.json.Decoder(_News)
@@ -56,16 +50,25 @@ class PaperClient:
         self._recheck = recheck
         self._clock = clock
         self._session: aiohttp.ClientSession | None = None
+        self._cancels: aiohttp.ClientSession | None = None
         self._buffer: list[VenueEvent] = []
-        self.after = after  # number of the last event taken over
+        self._sequence = EventSequence(after)
+        self._gaps = 0  # replies in a row that left one open
+
+    @property
+    def after(self) -> int:
+        """Number of the last event taken over."""
+        return self._sequence.after
 
     async def __aenter__(self) -> Self:
         self._session = door_session(self._base_url, TOTAL_S, CONNECTIONS)
+        self._cancels = door_session(self._base_url, TOTAL_S, CANCEL_CONNECTIONS)
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        if self._session is not None:
-            await self._session.close()
+        for session in (self._session, self._cancels):
+            if session is not None:
+                await session.close()
 
     async def open(self) -> None:
         """Opens the account, or finds it; events after `after` are fetched."""
@@ -78,6 +81,20 @@ class PaperClient:
     async def cancel(self, order: Approved) -> None:
         """Asks for the end of an order; asking twice is harmless."""
         await self._mutate("DELETE", f"/orders/{order.order_id}", None, order)
+
+    async def submit_list(self, orders: ApprovedList) -> None:
+        """As `submit`, for orders the venue takes together or not at all."""
+        await self._mutate("POST", "/lists", _ENCODER.encode(list_to_wire(orders)), *orders.orders)
+
+    async def amend(self, order: Approved) -> None:
+        """Asks for a change. TransportError: look the order up to see whether it has it."""
+        path = f"/orders/{order.order_id}"
+        await self._mutate("PUT", path, _ENCODER.encode(amend_to_wire(order)), order)
+
+    async def replace_order(self, order: Approved) -> None:
+        """Asks for the end of one order and the beginning of another in one message."""
+        asked = ReplaceOrder(target=order.target or OrderId(""), order=to_wire(order))
+        await self._mutate("POST", "/replace", _ENCODER.encode(asked), order)
 
     async def events(self) -> Sequence[VenueEvent]:
         """What replies have brought since the last call."""
@@ -112,14 +129,11 @@ class PaperClient:
         """Shows the last prices once more."""
         await self._mutate("POST", "/still", _ENCODER.encode(list(instruments)))
 
-    async def _mutate(
-        self, method: str, path: str, body: bytes | None, order: Approved | None = None
-    ) -> None:
+    async def _mutate(self, method: str, path: str, body: bytes | None, *orders: Approved) -> None:
         def last_look() -> dict[str, str]:
-            if order is None:
-                return {}
-            self._recheck(order)
-            return {SENT_HEADER: str(self._clock.utc_ns()), WINDOW_HEADER: str(WINDOW_NS)}
+            for order in orders:
+                self._recheck(order)
+            return {SENT_HEADER: str(self._clock.utc_ns()), WINDOW_HEADER: str(WINDOW_NS)} if orders else {}
 
         token = before_write.set(last_look)
         try:
@@ -128,23 +142,22 @@ class PaperClient:
             before_write.reset(token)
 
     def _take(self, body: bytes) -> None:
-        news = _decode(_NEWS, body)
-        for event in news.events:
-            if event.seq <= self.after:
-                continue  # two replies may bring the same event
-            if event.seq != self.after + 1:
-                raise PeerError(f"the venue's events jump from {self.after} to {event.seq}")
-            self.after = event.seq
-            self._buffer.append(event)
+        """Two replies may bring the same events, or in another order; what is missing is asked for again
+        with the next request. Raises PeerError if the venue keeps leaving it out."""
+        self._buffer += self._sequence.take(_decode(_NEWS, body).events)
+        self._gaps = self._gaps + 1 if self._sequence.gap else 0
+        if self._gaps >= GAP_TRIES:
+            raise PeerError(f"the venue's events leave out number {self.after + 1}")
 
     async def _call(self, method: str, path: str, body: bytes | None = None) -> bytes:
         return _good(*await self._exchange(method, path, body))
 
     async def _exchange(self, method: str, path: str, body: bytes | None) -> tuple[int, bytes]:
-        if self._session is None:
+        session = self._cancels if method == "DELETE" else self._session
+        if session is None:
             raise TransportError("the connector is not open")
         try:
-            async with self._session.request(
+            async with session.request(
                 method, self._path + path, data=body, allow_redirects=False
             ) as reply:
                 return reply.status, await _bounded(reply)
@@ -168,7 +181,8 @@ async def _bounded(reply: aiohttp.ClientResponse) -> bytes:
 def _good(status: int, body: bytes) -> bytes:
     if status == 200:
         return body
-    raise PeerError(f"the paper venue answers {status}", body[:200].decode("utf-8", "replace"))
+    why = body[:200].decode("utf-8", "replace")
+    raise RefusedError(f"the paper venue answers {status}", why, status=status)
 
 
 _T = TypeVar("_T")

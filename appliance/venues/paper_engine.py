@@ -1,68 +1,128 @@
 """The paper venue: one account on an order book fed with recorded prices. Pure and deterministic.
 
 The same inputs in the same order give the same events, which is how the server restores itself after a
-crash (`paper_journal`). An order that arrives becomes active with the next market event of its
-instrument: a signal on today's bar trades at the next bar's open (CONVENTIONS). Reduce-only orders are cut
-to the position and end when it is flat; a stop attached to an entry grows with the entry's fills.
+crash (`paper_journal`). An order that arrives becomes active with the next market event of its instrument
+(after its travel time, if the terms have one): a signal on today's bar trades at the next bar's open
+(CONVENTIONS). What an order does once it is active is `paper_trading`'s.
+
+What is asked and cannot be done is told as an event, never raised. Cancels take effect at once.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from heapq import heappop, heappush
 
 from msgspec.structs import replace
 
 from appliance.domain.ids import InstrumentId, OrderId
 from appliance.domain.instrument import Instrument
-from appliance.domain.intent import OrderType, Side, TimeInForce
-from appliance.domain.money import Qty
-from appliance.domain.observation import Observation
+from appliance.domain.intent import ListKind, OrderType
+from appliance.domain.observation import Bar, Observation
 from appliance.venues import paper_market
-from appliance.venues.matching import Match, OrderBook
+from appliance.venues.paper_checks import misfit
 from appliance.venues.paper_ledger import PaperLedger, PaperOrder
-from appliance.venues.paper_terms import NewOrder, PaperTerms
+from appliance.venues.paper_lists import held, with_prices
+from appliance.venues.paper_terms import AmendOrder, NewList, NewOrder, PaperTerms
+from appliance.venues.paper_trading import Trading
+
+LIMITS = frozenset({OrderType.LIMIT, OrderType.STOP_LIMIT})
 
 
-class PaperEngine:
+class PaperEngine(Trading):
     """One account and its replica of the market. `ledger.log` is what happened, numbered from 1."""
 
     def __init__(self, account: str, instruments: Iterable[Instrument], terms: PaperTerms) -> None:
+        super().__init__(PaperLedger(account, instruments, terms))
         self.terms = terms
-        self.ledger = PaperLedger(account, instruments, terms)
         self.instruments = self.ledger.instruments
-        self.books = {symbol: OrderBook() for symbol in self.instruments}
         self.mids: dict[InstrumentId, int] = {}
         self.halves: dict[InstrumentId, int] = {}
-        self._waiting: dict[InstrumentId, list[PaperOrder]] = {symbol: [] for symbol in self.instruments}
-        self._stops: dict[InstrumentId, list[PaperOrder]] = {symbol: [] for symbol in self.instruments}
+        self._expiries: list[tuple[int, OrderId]] = []
 
-    def submit(self, request: NewOrder) -> None:
-        """Accepts or rejects; nothing fills before the next market event."""
-        if request.order_id in self.ledger.orders:
-            self.ledger.reject(request, "DUPLICATE", "this id was used before")
+    def submit(self, request: NewOrder, fault: str = "") -> None:
+        """Accepts or rejects; nothing fills before the next market event. fault: a code to reject it with."""
+        if self._refused(request, fault):
             return
-        refusal = self.ledger.refusal(request, self.mids.get(request.instrument, 0))
-        if refusal is not None:
-            self.ledger.reject(request, *refusal)
-            return
-        order = PaperOrder(request)
-        self.ledger.accept(order)
-        self._enqueue(order)
+        self._accept(PaperOrder(request))
 
-    def cancel(self, order_id: OrderId) -> None:
-        """Ends an open order, or says why not."""
+    def submit_list(self, orders: NewList) -> None:
+        """Accepts every order of the list, or rejects every one."""
+        wrong = misfit(orders)
+        if wrong is not None:
+            for request in orders.orders:
+                self.ledger.reject(request, *wrong)
+            return
+        refusals = [self._refusal(request) for request in orders.orders]
+        if any(refusals):
+            for request, refusal in zip(orders.orders, refusals, strict=True):
+                self.ledger.reject(request, *(refusal or ("LIST", "another order of the list was refused")))
+            return
+        members = [PaperOrder(request) for request in orders.orders]
+        self.lists.add(orders.kind, members)
+        waits = members[1:] if orders.kind is not ListKind.OCO else []
+        for order in members:
+            self._accept(held(order) if order in waits else order)
+
+    def cancel(self, order_id: OrderId, late_fill: int = 0) -> None:
+        """Ends an open order, or says why not. late_fill: quantity reported as filled after the end."""
         order = self.ledger.live.get(order_id)
         if order is None:
             self.ledger.refuse_cancel(order_id)
-        else:
-            self._end(order, "requested")
+            return
+        self.end(order, "requested")
+        qty = min(late_fill, order.leaves)
+        if qty:
+            price = order.request.price or self.mids.get(order.request.instrument, 0)
+            self.ledger.fill(order, price, qty, maker=False)
+
+    def amend(self, order_id: OrderId, asked: AmendOrder) -> None:
+        """Changes an open order in place, or says why not. Smaller at one price keeps its place."""
+        order = self.ledger.live.get(order_id)
+        if order is None:
+            known = self.ledger.orders.get(order_id)
+            detail = f"order is {known.status}" if known is not None else "unknown order"
+            self.ledger.refuse_amend(order_id, detail)
+            return
+        change = with_prices(order, asked)
+        refusal = self._amend_refusal(order, change)
+        if refusal:
+            self.ledger.refuse_amend(order_id, refusal)
+            return
+        request = order.request
+        same_prices = (change.price, change.stop_price) == (request.price, request.stop_price)
+        if same_prices and change.qty <= request.qty:
+            self.cut(order, change, "requested")
+            return
+        self._withdraw(order)
+        self.ledger.amend(order, change, "requested", queue_kept=False)
+        if order.status == "OPEN":
+            self.enter(order)
+
+    def replace(self, target: OrderId, request: NewOrder) -> None:
+        """The target ends and the new order takes its place; if either cannot be, neither is."""
+        old = self.ledger.live.get(target)
+        refusal = ("REPLACE", "the order to replace has ended") if old is None else None
+        refusal = refusal or self._refusal(request, old)
+        if old is None or refusal is not None:
+            self.ledger.reject(request, *(refusal or ("REPLACE", "refused")))
+            self.ledger.refuse_cancel(target)
+            return
+        self.end(old, "replaced")
+        self._accept(PaperOrder(request))
 
     def step(self, observation: Observation, number: int) -> None:
-        """Moves this instrument's market; our orders fill on the way. A repeated number does nothing."""
+        """Moves this instrument's market; our orders fill on the way. A repeated number does nothing.
+
+        A GTD order ends with the first observation that begins at or after its time.
+        """
         if number <= self.ledger.steps:
             return
         self.ledger.steps = number
         self.ledger.now_ns = max(self.ledger.now_ns, observation.event_ns)
+        self._expire()
+        arrived_ns = observation.seen_ns if isinstance(observation, Bar) else observation.event_ns
+        self.arrived_ns = max(self.ledger.now_ns, arrived_ns)
         paper_market.move(self, observation)
         self.ledger.now_ns = max(self.ledger.now_ns, observation.seen_ns)
 
@@ -70,112 +130,48 @@ class PaperEngine:
         """Shows the last prices once more, so that what waits can trade while the replay is stopped."""
         if symbol in self.mids:
             paper_market.show(self, symbol, self.mids[symbol])
-            self.activate(symbol)
+            self.activate(symbol, everything=True)
 
-    def activate(self, symbol: InstrumentId) -> None:
-        """Orders that arrived since the last market event meet the market, in order of arrival."""
-        waiting, self._waiting[symbol] = self._waiting[symbol], []
-        for order in waiting:
-            if order.status == "NEW":
-                order.status = "OPEN"
-                self._trade(order)
-        self.trigger(symbol)
-
-    def trigger(self, symbol: InstrumentId) -> None:
-        """Stops the market has reached become market orders."""
-        book = self.books[symbol]
-        for order in list(self._stops[symbol]):
-            side, stop = order.request.side, order.request.stop_price or 0
-            reached = book.best(side.opposite)
-            if order.status != "OPEN" or reached is None:
-                continue
-            if (reached <= stop) if side is Side.SELL else (reached >= stop):
-                self._stops[symbol].remove(order)
-                order.request = replace(order.request, order_type=OrderType.MARKET)
-                self._trade(order)
-
-    def stops(self, symbol: InstrumentId) -> list[tuple[Side, int]]:
-        """(side, trigger) of the stops that wait."""
-        return [(order.request.side, order.request.stop_price or 0) for order in self._stops[symbol]]
-
-    def market_traded(self, matches: Iterable[Match]) -> None:
-        """The market's own orders traded with ours, which rested."""
-        for match in matches:
-            if match.maker:
-                self._maker_fill(match)
-
-    def _enqueue(self, order: PaperOrder) -> None:
-        symbol = order.request.instrument
-        if order.request.order_type is OrderType.STOP:
-            order.status = "OPEN"
-            self._stops[symbol].append(order)
-        else:
-            self._waiting[symbol].append(order)
-
-    def _trade(self, order: PaperOrder) -> None:
+    def _accept(self, order: PaperOrder) -> None:
+        self.ledger.accept(order)
         request = order.request
-        book = self.books[request.instrument]
-        qty = self.ledger.closable(order)
-        matches, left = book.take(request.order_id, request.side, qty, request.price)
-        for match in matches:
-            if match.maker:
-                self._maker_fill(match)
-            self._fill(order, match.price, match.qty, maker=False)
-        if order.status != "OPEN":
-            return
-        rests = request.order_type is OrderType.LIMIT and request.time_in_force is TimeInForce.GTC
-        if rests and left == order.leaves:
-            book.rest(request.order_id, request.side, request.price or 0, left)
-        else:
-            self._end(order, "reduce_only" if left == 0 else "ioc")
+        if request.expire_ns:
+            heappush(self._expiries, (request.expire_ns, request.order_id))
+        if order.status != "HELD":
+            self.enter(order)
 
-    def _maker_fill(self, match: Match) -> None:
-        order = self.ledger.live.get(OrderId(match.maker))
-        if order is None:
-            return
-        qty = min(match.qty, self.ledger.closable(order))
-        if qty:
-            self._fill(order, match.price, qty, maker=True)
-        if qty < match.qty and order.status == "OPEN":
-            self._end(order, "reduce_only")
+    def _refused(self, request: NewOrder, fault: str) -> bool:
+        refusal = (fault, "a fault switch") if fault else self._refusal(request)
+        if refusal is not None:
+            self.ledger.reject(request, *refusal)
+        return refusal is not None
 
-    def _fill(self, order: PaperOrder, price: int, qty: int, *, maker: bool) -> None:
-        self.ledger.fill(order, price, qty, maker=maker)
-        symbol = order.request.instrument
-        if order.request.attached_stop is not None:
-            self._attach(order, qty)
-        if self.ledger.positions[symbol] == 0:
-            for other in self.ledger.reduce_only_of(symbol):
-                self._end(other, "reduce_only")
+    def _refusal(self, request: NewOrder, freed: PaperOrder | None = None) -> tuple[str, str] | None:
+        if request.order_id in self.ledger.orders:
+            return "DUPLICATE", "this id was used before"
+        reference = self.mids.get(request.instrument, 0)
+        if freed is None:
+            return self.ledger.refusal(request, reference)
+        return self.ledger.refusal(request, reference, freed)
 
-    def _attach(self, entry: PaperOrder, qty: int) -> None:
-        request = entry.request
-        stop_id = OrderId(f"{request.order_id}-s")
-        stop = self.ledger.live.get(stop_id)
-        if stop is None and stop_id in self.ledger.orders:
-            return  # the stop already fired; what fills now is unprotected and the core sees that
-        if stop is None:
-            child = replace(
-                request,
-                order_id=stop_id,
-                side=request.side.opposite,
-                qty=Qty(qty),
-                order_type=OrderType.STOP,
-                price=None,
-                stop_price=request.attached_stop,
-                attached_stop=None,
-                reduce_only=True,
-            )
-            stop = PaperOrder(child, parent=request.order_id)
-            self.ledger.accept(stop)
-            self._enqueue(stop)
-        else:
-            stop.request = replace(stop.request, qty=Qty(stop.request.qty + qty))
-            self.ledger.accept(stop)
+    def _amend_refusal(self, order: PaperOrder, change: AmendOrder) -> str:
+        """Why the order stays as it is; empty if it can be changed."""
+        request = order.request
+        if order.status == "HELD":
+            return "it waits for its lead"
+        if change.qty <= order.filled:
+            return f"{order.filled} of it has filled"
+        fixed = order.parent is not None or request.order_id in self.lists
+        if fixed and change.qty != request.qty:
+            return "its size follows another order"
+        if request.order_type is OrderType.MARKET:
+            return "a market order has nothing to change"
+        asked = replace(request, qty=change.qty, price=change.price, stop_price=change.stop_price)
+        refusal = self.ledger.refusal(asked, self.mids.get(request.instrument, 0), order)
+        return refusal[1] if refusal is not None else ""
 
-    def _end(self, order: PaperOrder, reason: str) -> None:
-        symbol = order.request.instrument
-        self.books[symbol].remove(order.request.order_id)
-        if order in self._stops[symbol]:
-            self._stops[symbol].remove(order)
-        self.ledger.end(order, reason)
+    def _expire(self) -> None:
+        while self._expiries and self._expiries[0][0] <= self.ledger.now_ns:
+            order = self.ledger.live.get(heappop(self._expiries)[1])
+            if order is not None:
+                self.end(order, "expired")

@@ -18,21 +18,47 @@ from msgspec import Struct
 from appliance.domain.errors import StoreError
 from appliance.domain.ids import InstrumentId, OrderId
 from appliance.domain.observation import Bar, Quote, Trade
-from appliance.venues.paper_terms import NewOrder
+from appliance.venues.paper_engine import PaperEngine
+from appliance.venues.paper_terms import AmendOrder, NewList, NewOrder
 
 
 class Submitted(Struct, frozen=True, tag="submit"):
-    """A new order arrived."""
+    """A new order arrived. fault: the code a switch rejects it with."""
 
     account: str
     order: NewOrder
+    fault: str = ""
+
+
+class ListSubmitted(Struct, frozen=True, tag="list"):
+    """An order list arrived."""
+
+    account: str
+    orders: NewList
 
 
 class CancelAsked(Struct, frozen=True, tag="cancel"):
-    """A cancel arrived."""
+    """A cancel arrived. late_fill: quantity a switch reports as filled after it."""
 
     account: str
     order_id: OrderId
+    late_fill: int = 0
+
+
+class AmendAsked(Struct, frozen=True, tag="amend"):
+    """An amendment arrived."""
+
+    account: str
+    order_id: OrderId
+    change: AmendOrder
+
+
+class Replaced(Struct, frozen=True, tag="replace"):
+    """A cancel-and-replace arrived."""
+
+    account: str
+    target: OrderId
+    order: NewOrder
 
 
 class Stepped(Struct, frozen=True, tag="step"):
@@ -56,10 +82,34 @@ class Opened(Struct, frozen=True, tag="open"):
     account: str
 
 
-Input: TypeAlias = Submitted | CancelAsked | Stepped | StoodStill | Opened
+Input: TypeAlias = (
+    Submitted | ListSubmitted | CancelAsked | AmendAsked | Replaced | Stepped | StoodStill | Opened
+)
 
 _ENCODER = msgspec.json.Encoder()
 _DECODER: msgspec.json.Decoder[Input] = msgspec.json.Decoder(Input)
+
+
+def apply_input(engine: PaperEngine, entry: Input) -> None:
+    """Does to an engine what an input asks; the one function both a request and a restart go through."""
+    match entry:
+        case Submitted(order=order, fault=fault):
+            engine.submit(order, fault)
+        case ListSubmitted(orders=orders):
+            engine.submit_list(orders)
+        case CancelAsked(order_id=order_id, late_fill=late_fill):
+            engine.cancel(order_id, late_fill)
+        case AmendAsked(order_id=order_id, change=change):
+            engine.amend(order_id, change)
+        case Replaced(target=target, order=order):
+            engine.replace(target, order)
+        case Stepped(observation=observation, number=number):
+            engine.step(observation, number)
+        case StoodStill(instruments=instruments):
+            for symbol in instruments:
+                engine.stand_still(symbol)
+        case Opened():
+            pass  # the engine is there: opening an account twice finds it
 
 
 def read_journal(path: Path) -> Iterator[Input]:

@@ -4,33 +4,50 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from msgspec.structs import replace
+
 from appliance.domain.ids import InstrumentId, OrderId, TradeId
 from appliance.domain.instrument import Instrument
 from appliance.domain.intent import OrderType, Side
 from appliance.domain.money import Amount, Price, Qty, share_ceil
 from appliance.domain.order import (
     Accepted,
+    Amended,
+    AmendRefused,
     Canceled,
     CancelRefused,
+    Expired,
     Fill,
     Filled,
     Rejected,
+    Triggered,
     VenueAccount,
     VenueEvent,
     VenueOrder,
 )
-from appliance.venues.paper_terms import NewOrder, PaperTerms
+from appliance.venues.paper_checks import malformed
+from appliance.venues.paper_latency import travel_ns
+from appliance.venues.paper_terms import AmendOrder, NewOrder, PaperTerms
+
+LIVE = frozenset({"NEW", "HELD", "OPEN"})
 
 
 class PaperOrder:
-    """One order inside the venue. status: NEW (waiting for the market), OPEN, FILLED, CANCELED, REJECTED."""
+    """One order inside the venue.
 
-    __slots__ = ("filled", "parent", "request", "status")
+    status: NEW (waiting for the market), HELD (for its lead), OPEN, FILLED, CANCELED, EXPIRED, REJECTED.
+    wanted: quantity of the request; a leg that follows a lead works for less until that has filled.
+    active_ns: market time from which it can trade.
+    """
+
+    __slots__ = ("active_ns", "filled", "parent", "request", "status", "wanted")
 
     def __init__(self, request: NewOrder, parent: OrderId | None = None) -> None:
         self.request = request
         self.parent = parent
         self.filled = 0
+        self.wanted: int = request.qty
+        self.active_ns = 0
         self.status = "NEW"
 
     @property
@@ -48,12 +65,13 @@ class PaperOrder:
             qty=request.qty,
             filled=Qty(self.filled),
             order_type=request.order_type,
-            open=self.status in ("NEW", "OPEN"),
+            open=self.status in LIVE,
             status=self.status,
             price=request.price,
             stop_price=request.stop_price,
             reduce_only=request.reduce_only,
             parent=self.parent,
+            held=self.status == "HELD",
         )
 
 
@@ -72,32 +90,36 @@ class PaperLedger:
         self.now_ns = 0
         self.steps = 0
         self._trades = 0
+        self._selling = dict.fromkeys(self.instruments, 0)  # leaves of live sells that may go short
+        self._reducing: dict[InstrumentId, dict[OrderId, PaperOrder]] = {s: {} for s in self.instruments}
 
-    def refusal(self, request: NewOrder, reference: int) -> tuple[str, str] | None:
-        """(code, detail) if the venue would not take the order. `reference`: last price, 0 if unknown."""
+    def refusal(
+        self, request: NewOrder, reference: int, freed: PaperOrder | None = None
+    ) -> tuple[str, str] | None:
+        """(code, detail) if the venue would not take the order. `reference`: last price, 0 if unknown.
+
+        freed: an order that ends if this one is taken.
+        """
         instrument = self.instruments.get(request.instrument)
         if instrument is None:
             return "SYMBOL", f"unknown symbol {request.instrument}"
-        prices = (request.price, request.stop_price, request.attached_stop)
-        if any(price is not None and (price <= 0 or price % instrument.tick) for price in prices):
-            return "PRICE_FILTER", "price not positive or not on a tick"
-        wants_price = request.order_type is OrderType.LIMIT
-        wants_stop = request.order_type is OrderType.STOP
-        if wants_price is (request.price is None) or wants_stop is (request.stop_price is None):
-            return "BAD_ORDER", f"{request.order_type} with the wrong prices"
-        if request.qty <= 0 or request.qty % instrument.lot or request.qty > instrument.max_qty:
-            return "LOT_SIZE", "quantity not positive, not on a lot, or too large"
-        if request.reduce_only:
-            return None
+        wrong = malformed(request, instrument, self.now_ns)
+        if wrong is not None or request.reduce_only:
+            return wrong
         value = instrument.notional(request.price or request.stop_price or reference, request.qty)
         if request.qty < instrument.min_qty or 0 < value < instrument.min_value:
             return "MIN_NOTIONAL", "below the smallest order"
-        return self._uncovered(request, value)
+        return self._uncovered(request, value, freed)
 
     def accept(self, order: PaperOrder) -> None:
-        """Takes the order into the books, or tells the new size of an attached stop."""
+        """Takes the order into the books, or tells the new size of one that grows with its lead."""
         request = order.request
-        self.orders[request.order_id] = self.live[request.order_id] = order
+        if request.order_id not in self.orders:
+            self.orders[request.order_id] = self.live[request.order_id] = order
+            order.active_ns = self.now_ns + travel_ns(self.terms.latency, request.order_id)
+            if request.reduce_only:
+                self._reducing[request.instrument][request.order_id] = order
+            self._count(order, order.leaves)
         self.log.append(
             Accepted(
                 seq=self._seq(),
@@ -111,6 +133,7 @@ class PaperLedger:
                 stop_price=request.stop_price,
                 reduce_only=request.reduce_only,
                 parent=order.parent,
+                held=order.status == "HELD",
             )
         )
 
@@ -131,6 +154,7 @@ class PaperLedger:
         value = self.instruments[request.instrument].notional(price, qty)
         fee = share_ceil(value, self.terms.maker_fee_ppm if maker else self.terms.taker_fee_ppm)
         order.filled += qty
+        self._count(order, -qty)
         self.positions[request.instrument] += request.side.sign * qty
         self.cash -= request.side.sign * value + fee
         self._trades += 1
@@ -147,7 +171,7 @@ class PaperLedger:
         )
         if not order.leaves:
             order.status = "FILLED"
-            self.live.pop(request.order_id, None)
+            self._drop(order)
         self.log.append(
             Filled(
                 seq=self._seq(),
@@ -160,17 +184,58 @@ class PaperLedger:
         )
 
     def end(self, order: PaperOrder, reason: str) -> None:
-        """The order ends with what is left of it unfilled."""
-        order.status = "CANCELED"
-        self.live.pop(order.request.order_id, None)
+        """The order ends with what is left of it unfilled. `expired` is told as what it is."""
+        self._count(order, -order.leaves)
+        order.status = "EXPIRED" if reason == "expired" else "CANCELED"
+        self._drop(order)
+        order_id, leaves = order.request.order_id, Qty(order.leaves)
+        if reason == "expired":
+            self.log.append(
+                Expired(seq=self._seq(), event_ns=self.now_ns, order_id=order_id, leaves=leaves)
+            )
+            return
         self.log.append(
             Canceled(
+                seq=self._seq(), event_ns=self.now_ns, order_id=order_id, leaves=leaves, reason=reason
+            )
+        )
+
+    def amend(self, order: PaperOrder, change: AmendOrder, reason: str, *, queue_kept: bool) -> None:
+        """Gives the order its new quantity and prices."""
+        self._count(order, change.qty - order.request.qty)
+        order.request = replace(
+            order.request, qty=change.qty, price=change.price, stop_price=change.stop_price
+        )
+        order.wanted = change.qty
+        self.log.append(
+            Amended(
                 seq=self._seq(),
                 event_ns=self.now_ns,
                 order_id=order.request.order_id,
-                leaves=Qty(order.leaves),
+                qty=change.qty,
+                price=change.price,
+                stop_price=change.stop_price,
+                queue_kept=queue_kept,
                 reason=reason,
             )
+        )
+
+    def resize(self, order: PaperOrder, qty: int) -> None:
+        """A leg works for another quantity than before; `accept` tells it."""
+        self._count(order, qty - order.request.qty)
+        order.request = replace(order.request, qty=Qty(qty))
+
+    def trigger(self, order: PaperOrder, becomes: OrderType) -> None:
+        """A stop was reached."""
+        order.request = replace(order.request, order_type=becomes)
+        self.log.append(
+            Triggered(seq=self._seq(), event_ns=self.now_ns, order_id=order.request.order_id)
+        )
+
+    def refuse_amend(self, order_id: OrderId, detail: str) -> None:
+        """The order stays as it is."""
+        self.log.append(
+            AmendRefused(seq=self._seq(), event_ns=self.now_ns, order_id=order_id, detail=detail)
         )
 
     def refuse_cancel(self, order_id: OrderId) -> None:
@@ -189,8 +254,8 @@ class PaperLedger:
         return max(0, min(order.leaves, held))
 
     def reduce_only_of(self, symbol: InstrumentId) -> list[PaperOrder]:
-        """Open reduce-only orders of one instrument."""
-        return [o for o in self.live.values() if o.request.reduce_only and o.request.instrument == symbol]
+        """Reduce-only orders of one instrument that work; those that wait for their lead do not yet."""
+        return [order for order in self._reducing[symbol].values() if order.status != "HELD"]
 
     def account(self) -> VenueAccount:
         """Cash and positions now."""
@@ -203,16 +268,14 @@ class PaperLedger:
             steps=self.steps,
         )
 
-    def _uncovered(self, request: NewOrder, value: int) -> tuple[str, str] | None:
+    def _uncovered(
+        self, request: NewOrder, value: int, freed: PaperOrder | None
+    ) -> tuple[str, str] | None:
         position = self.positions[request.instrument]
         if request.side is Side.SELL and not self.terms.allow_short:
-            working = sum(
-                order.leaves
-                for order in self.live.values()
-                if order.request.instrument == request.instrument
-                and order.request.side is Side.SELL
-                and not order.request.reduce_only
-            )
+            working = self._selling[request.instrument]
+            if freed is not None and _may_sell(freed.request):
+                working -= freed.leaves
             if request.qty > position - working:
                 return "POSITION", "this account cannot sell short"
         cost = value + share_ceil(value, self.terms.taker_fee_ppm)
@@ -220,5 +283,18 @@ class PaperLedger:
             return "CASH", "not enough cash"
         return None
 
+    def _count(self, order: PaperOrder, change: int) -> None:
+        if order.status in LIVE and _may_sell(order.request):
+            self._selling[order.request.instrument] += change
+
+    def _drop(self, order: PaperOrder) -> None:
+        request = order.request
+        self.live.pop(request.order_id, None)
+        self._reducing[request.instrument].pop(request.order_id, None)
+
     def _seq(self) -> int:
         return len(self.log) + 1
+
+
+def _may_sell(request: NewOrder) -> bool:
+    return request.side is Side.SELL and not request.reduce_only

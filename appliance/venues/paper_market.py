@@ -16,6 +16,7 @@ from appliance.domain.intent import Side
 from appliance.domain.observation import Bar, Observation, Quote, Trade
 from appliance.venues.matching import MARKET, Match, OrderBook
 from appliance.venues.paper_ledger import PaperLedger
+from appliance.venues.paper_stops import StopBook
 from appliance.venues.paper_terms import PaperTerms, half_spread, ladder
 
 
@@ -26,6 +27,7 @@ class Floor(Protocol):
     ledger: PaperLedger
     instruments: dict[InstrumentId, Instrument]
     books: dict[InstrumentId, OrderBook]
+    stop_books: dict[InstrumentId, StopBook]
     mids: dict[InstrumentId, int]
     halves: dict[InstrumentId, int]
 
@@ -35,10 +37,6 @@ class Floor(Protocol):
 
     def trigger(self, symbol: InstrumentId) -> None:
         """Stops that were reached trade."""
-        ...
-
-    def stops(self, symbol: InstrumentId) -> list[tuple[Side, int]]:
-        """(side, trigger) of waiting stops."""
         ...
 
     def market_traded(self, matches: Iterable[Match]) -> None:
@@ -93,30 +91,42 @@ def _walk_bar(engine: Floor, bar: Bar) -> None:
 
 
 def _fears_a_fall(engine: Floor, symbol: InstrumentId) -> bool:
-    """True if a falling price is the adverse one: we are long, or flat with more buys than sells working."""
+    """True if the low comes first: we are long, or flat and nothing but sells would open a position.
+
+    Flat, the extreme that fills entries comes first, so that what follows a buy is the fall.
+    """
     position = engine.ledger.positions[symbol]
     if position:
         return position > 0
-    sides = [side for side, _ in engine.books[symbol].ours().values()]
-    return sides.count(Side.BUY) >= sides.count(Side.SELL)
+    book, stops = engine.books[symbol], engine.stop_books[symbol]
+    buys = len(book.own(Side.BUY)) + stops.count(Side.BUY)
+    sells = len(book.own(Side.SELL)) + stops.count(Side.SELL)
+    return sells > buys
 
 
 def _walk(engine: Floor, symbol: InstrumentId, to: int) -> None:
     to -= to % engine.instruments[symbol].tick
     while (mid := engine.mids[symbol]) != to:
-        stations = [price for price in _stations(engine, symbol) if min(mid, to) < price < max(mid, to)]
-        show(engine, symbol, (max(stations) if to < mid else min(stations)) if stations else to)
+        station = _falling(engine, symbol, mid) if to < mid else _rising(engine, symbol, mid)
+        if station is None or not min(mid, to) < station < max(mid, to):
+            station = to
+        show(engine, symbol, station)
         engine.trigger(symbol)
 
 
-def _stations(engine: Floor, symbol: InstrumentId) -> list[int]:
-    """Mid prices at which one of our orders trades."""
+def _falling(engine: Floor, symbol: InstrumentId, mid: int) -> int | None:
+    """The next mid price below at which a bid of ours or a stop that sells trades."""
     half = engine.halves[symbol]
-    limits = [
-        price - half if side is Side.BUY else price + half
-        for side, price in engine.books[symbol].ours().values()
-    ]
-    stops = [
-        trigger + half if side is Side.SELL else trigger - half for side, trigger in engine.stops(symbol)
-    ]
-    return limits + stops
+    bid = engine.books[symbol].own(Side.BUY).below(mid + half)
+    stop = engine.stop_books[symbol].below(Side.SELL, mid - half)
+    found = [price for price in (bid and bid - half, stop and stop + half) if price is not None]
+    return max(found, default=None)
+
+
+def _rising(engine: Floor, symbol: InstrumentId, mid: int) -> int | None:
+    """The next mid price above at which an offer of ours or a stop that buys trades."""
+    half = engine.halves[symbol]
+    ask = engine.books[symbol].own(Side.SELL).above(mid - half)
+    stop = engine.stop_books[symbol].above(Side.BUY, mid + half)
+    found = [price for price in (ask and ask + half, stop and stop - half) if price is not None]
+    return min(found, default=None)

@@ -5,16 +5,21 @@ caller has not seen (`?after=N`).
     POST   /v1/{account}                        open (or find) an account
     POST   /v1/{account}/orders                 NewOrder
     DELETE /v1/{account}/orders/{id}
+    PUT    /v1/{account}/orders/{id}            AmendOrder
+    POST   /v1/{account}/lists                  NewList: all or none
+    POST   /v1/{account}/replace                ReplaceOrder: both or neither
     GET    /v1/{account}/orders[/{id}]
     GET    /v1/{account}/account
     GET    /v1/{account}/events
     POST   /v1/{account}/market                 {number, observation: Bar | Quote | Trade}
     POST   /v1/{account}/still                  [symbol, …]
+    POST   /v1/{account}/faults                 Fault; only if the venue was started with faults allowed
     GET    /v1/time   GET /healthz
 """
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
@@ -27,17 +32,22 @@ from appliance.domain.ids import InstrumentId, OrderId
 from appliance.domain.instrument import Instrument
 from appliance.ports import Clock
 from appliance.venues.paper_engine import PaperEngine
+from appliance.venues.paper_faults import ENGINE, Fault, FaultKind, Faults
 from appliance.venues.paper_journal import (
+    AmendAsked,
     CancelAsked,
     Input,
     Journal,
+    ListSubmitted,
     Opened,
+    Replaced,
     Stepped,
     StoodStill,
     Submitted,
+    apply_input,
     read_journal,
 )
-from appliance.venues.paper_terms import MarketStep, NewOrder, PaperTerms
+from appliance.venues.paper_terms import AmendOrder, MarketStep, NewList, NewOrder, PaperTerms, ReplaceOrder
 from appliance.venues.wire import SENT_HEADER, WINDOW_HEADER
 
 MAX_BODY = 65_536
@@ -45,6 +55,10 @@ MAX_EVENTS = 5_000
 _ACCOUNT = re.compile(r"[a-z0-9-]{1,40}")
 _ENCODER = msgspec.json.Encoder()
 _ORDERS: msgspec.json.Decoder[NewOrder] = msgspec.json.Decoder(NewOrder)
+_LISTS: msgspec.json.Decoder[NewList] = msgspec.json.Decoder(NewList)
+_AMENDS: msgspec.json.Decoder[AmendOrder] = msgspec.json.Decoder(AmendOrder)
+_REPLACES: msgspec.json.Decoder[ReplaceOrder] = msgspec.json.Decoder(ReplaceOrder)
+_FAULTS: msgspec.json.Decoder[Fault] = msgspec.json.Decoder(Fault)
 _MARKET: msgspec.json.Decoder[MarketStep] = msgspec.json.Decoder(MarketStep)
 _SYMBOLS: msgspec.json.Decoder[list[InstrumentId]] = msgspec.json.Decoder(list[InstrumentId])
 
@@ -53,11 +67,19 @@ class PaperServer:
     """All accounts of one venue; one event loop owns them."""
 
     def __init__(
-        self, instruments: Iterable[Instrument], terms: PaperTerms, journal: Path, clock: Clock
+        self,
+        instruments: Iterable[Instrument],
+        terms: PaperTerms,
+        journal: Path,
+        clock: Clock,
+        faults: Faults | None = None,
     ) -> None:
+        """faults: switches for tests and drills; None refuses to arm any."""
         self._instruments = tuple(instruments)
         self._terms = terms
         self._clock = clock
+        self._faults = faults
+        self._closing = asyncio.Event()
         self.engines: dict[str, PaperEngine] = {}
         for entry in read_journal(journal):
             self._apply(entry)
@@ -74,12 +96,20 @@ class PaperServer:
         route.add_get("/v1/{account}/orders", self._orders)
         route.add_get("/v1/{account}/orders/{id}", self._order)
         route.add_delete("/v1/{account}/orders/{id}", self._cancel)
+        route.add_put("/v1/{account}/orders/{id}", self._amend)
+        route.add_post("/v1/{account}/lists", self._list)
+        route.add_post("/v1/{account}/replace", self._replace)
+        route.add_post("/v1/{account}/faults", self._arm)
         route.add_get("/v1/{account}/account", self._account)
         route.add_get("/v1/{account}/events", self._events)
         route.add_post("/v1/{account}/market", self._market)
         route.add_post("/v1/{account}/still", self._still)
+        application.on_shutdown.append(self._let_go)
         application.on_cleanup.append(self._close)
         return application
+
+    async def _let_go(self, _app: web.Application) -> None:
+        self._closing.set()
 
     async def _close(self, _app: web.Application) -> None:
         self._journal.close()
@@ -93,16 +123,7 @@ class PaperServer:
             if entry.account not in self.engines:
                 self.engines[entry.account] = PaperEngine(entry.account, self._instruments, self._terms)
             return
-        engine = self.engines[entry.account]
-        if isinstance(entry, Submitted):
-            engine.submit(entry.order)
-        elif isinstance(entry, CancelAsked):
-            engine.cancel(entry.order_id)
-        elif isinstance(entry, Stepped):
-            engine.step(entry.observation, entry.number)
-        else:
-            for symbol in entry.instruments:
-                engine.stand_still(symbol)
+        apply_input(self.engines[entry.account], entry)
 
     def _engine(self, request: web.Request) -> PaperEngine:
         name = request.match_info["account"]
@@ -115,7 +136,10 @@ class PaperServer:
         if not after.isdigit():
             raise web.HTTPBadRequest(text="after must be a number")
         start = int(after)
-        return _json({"seq": len(engine.ledger.log), "events": engine.ledger.log[start : start + MAX_EVENTS]})
+        events = engine.ledger.log[start : start + MAX_EVENTS]
+        if self._faults is not None:
+            events = self._faults.reported(events)
+        return _json({"seq": len(engine.ledger.log), "events": events})
 
     def _in_window(self, request: web.Request) -> None:
         sent, window = request.headers.get(SENT_HEADER, ""), request.headers.get(WINDOW_HEADER, "")
@@ -143,13 +167,62 @@ class PaperServer:
         engine = self._engine(request)
         order = _ORDERS.decode(await request.read())
         self._in_window(request)
-        self._take(Submitted(engine.ledger.name, order), durable=True)
-        return self._news(request, engine)
+        account = engine.ledger.name
+        return await self._answer(
+            request, "submit", lambda fault: Submitted(account, order, "FAULT" if fault else "")
+        )
+
+    async def _list(self, request: web.Request) -> web.Response:
+        engine = self._engine(request)
+        orders = _LISTS.decode(await request.read())
+        self._in_window(request)
+        return await self._answer(request, "list", lambda _: ListSubmitted(engine.ledger.name, orders))
 
     async def _cancel(self, request: web.Request) -> web.Response:
-        engine = self._engine(request)
-        self._take(CancelAsked(engine.ledger.name, OrderId(request.match_info["id"])), durable=True)
-        return self._news(request, engine)
+        account, order_id = self._engine(request).ledger.name, OrderId(request.match_info["id"])
+        return await self._answer(
+            request, "cancel", lambda fault: CancelAsked(account, order_id, fault.qty if fault else 0)
+        )
+
+    async def _amend(self, request: web.Request) -> web.Response:
+        account, order_id = self._engine(request).ledger.name, OrderId(request.match_info["id"])
+        change = _AMENDS.decode(await request.read())
+        self._in_window(request)
+        return await self._answer(request, "amend", lambda _: AmendAsked(account, order_id, change))
+
+    async def _replace(self, request: web.Request) -> web.Response:
+        account = self._engine(request).ledger.name
+        asked = _REPLACES.decode(await request.read())
+        self._in_window(request)
+        return await self._answer(
+            request, "replace", lambda _: Replaced(account, asked.target, asked.order)
+        )
+
+    async def _arm(self, request: web.Request) -> web.Response:
+        if self._faults is None:
+            raise web.HTTPForbidden(text="this venue was not started with faults allowed")
+        self._engine(request)
+        self._faults.arm(_FAULTS.decode(await request.read()))
+        return _json({"ok": True})
+
+    async def _answer(
+        self, request: web.Request, on: str, entry: Callable[[Fault | None], Input]
+    ) -> web.Response:
+        """Takes an input and answers with the news, unless a switch says otherwise."""
+        fault = self._faults.next(on) if self._faults is not None else None
+        kind = fault.kind if fault is not None else None
+        if kind is FaultKind.HANG:
+            await self._closing.wait()
+        if kind in (FaultKind.HANG, FaultKind.ERROR_BEFORE):
+            raise web.HTTPInternalServerError(text="a fault switch; nothing was taken")
+        if fault is not None and kind is FaultKind.DELAY:
+            await asyncio.sleep(fault.delay_ms / 1000)
+        self._take(entry(fault if kind in ENGINE.values() else None), durable=True)
+        if kind is FaultKind.ERROR_AFTER:
+            raise web.HTTPInternalServerError(text="a fault switch; it was taken")
+        if kind is FaultKind.DROP_REPLY and request.transport is not None:
+            request.transport.close()
+        return self._news(request, self._engine(request))
 
     async def _orders(self, request: web.Request) -> web.Response:
         return _json([order.describe() for order in self._engine(request).ledger.live.values()])

@@ -14,12 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from appliance.domain.ids import InstrumentId
 from appliance.domain.order import Filled
 from appliance.runtime.board_socket import command_board
 from appliance.runtime.guard_link import Glance
 from appliance.runtime.restore import last_run, restore
-from appliance.venues.paper_journal import Opened, Stepped, Submitted, read_journal
+from appliance.venues.paper_journal import Opened, Submitted, apply_input, read_journal
 from tests.box import Box
 from tests.processes import Child, running, until
 
@@ -228,14 +227,7 @@ def _books_equal_the_venues(box: Box) -> None:
         assert engine is not None
         if isinstance(entry, Submitted):
             posted.append(entry.order.order_id)
-            engine.submit(entry.order)
-        elif isinstance(entry, Stepped):
-            engine.step(entry.observation, entry.number)
-        elif hasattr(entry, "order_id"):
-            engine.cancel(entry.order_id)
-        else:
-            for symbol in entry.instruments:
-                engine.stand_still(InstrumentId(symbol))
+        apply_input(engine, entry)
     assert engine is not None
     assert len(posted) == len(set(posted)), "an order was posted twice"
     theirs = {e.fill.trade_id: e.fill for e in engine.ledger.log if isinstance(e, Filled)}

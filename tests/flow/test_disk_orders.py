@@ -101,7 +101,8 @@ def test_an_entry_recorded_on_the_reserve_never_leaves(tmp_path: Path) -> None:
 
 
 def _newest(core: Core) -> Order:
-    return max(core.orders._orders.values(), key=lambda order: order.cause)
+    every = [*core.orders._live.values(), *core.orders._ended.values()]
+    return max(every, key=lambda order: order.cause)
 
 
 class Says:

@@ -129,7 +129,7 @@ def test_an_exit_filled_in_part_gives_back_what_it_left() -> None:
         (exit_order,) = [o for o in core.orders.live() if o.order_class is OrderClass.REDUCE]
         waiting = core.engine.ledger.live[exit_order.id]
         core.engine._fill(waiting, 100_000, 600, maker=False)
-        core.engine._end(waiting, "ioc")
+        core.engine.end(waiting, "ioc")
         await core.desk.collect()
         await core.exits.mend()
         assert core.portfolio.holdings[SPX].position == 400

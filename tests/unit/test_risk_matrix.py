@@ -283,7 +283,7 @@ def test_an_unconfigured_instrument_is_denied_and_a_cancel_of_it_is_not() -> Non
         ({}, OrderClass.PROTECTIVE),
         ({"qty": Qty(HELD + 1)}, OrderClass.INCREASE),
         ({"qty": Qty(0)}, OrderClass.INCREASE),
-        ({"protects": None}, OrderClass.REDUCE),
+        ({"protects": None}, OrderClass.PROTECTIVE),
         ({"side": Side.BUY}, OrderClass.INCREASE),
         ({"order_type": OrderType.MARKET, "stop_price": None}, OrderClass.REDUCE),
     ],
@@ -291,7 +291,7 @@ def test_an_unconfigured_instrument_is_denied_and_a_cancel_of_it_is_not() -> Non
 def test_a_stop_larger_than_the_position_is_not_protective(
     changes: dict[str, Any], order_class: OrderClass
 ) -> None:
-    """Attached, on the closing side, of at most what is held: one of these missing is another class."""
+    """A stop, on the closing side, of at most what is held: one of these missing is another class."""
     core = _core()
     leg = _intents(core)[OrderClass.PROTECTIVE]
     assert core.gate.check(replace(leg, **changes)).order_class is order_class

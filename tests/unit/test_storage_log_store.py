@@ -286,7 +286,9 @@ def test_every_state_is_open_or_ended() -> None:
     """UNKNOWN and RECORDED are open: their fate has to be looked up."""
     still_open = {state.value for state in OrderState} - ENDED
     assert {state.value for state in OrderState} >= ENDED
-    assert still_open == {"RECORDED", "SENT", "UNKNOWN", "WORKING", "PARTIALLY_FILLED", "CANCEL_SENT"}
+    assert still_open == {
+        "RECORDED", "SENT", "UNKNOWN", "HELD", "WORKING", "TRIGGERED", "PARTIALLY_FILLED", "CANCEL_SENT"
+    }  # fmt: skip
 
 
 def test_queries(settings: LogSettings) -> None:

@@ -1,0 +1,126 @@
+"""What the venue reports, in its order: orders → books → log. Owned by the event loop, never waits.
+
+Every event is applied completely before the next: the state of an instrument is a function of the intents and
+of the venue's numbers, whatever the transport did to the reports (PROD_005, Phase-2 symbol actors).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+from appliance.domain.describe import describe_fill, describe_order
+from appliance.domain.ids import InstrumentId, SourceId
+from appliance.domain.instrument import Instrument
+from appliance.domain.mode import TripReason
+from appliance.domain.order import Fill, Filled, Order, VenueEvent
+from appliance.domain.sequence import EventSequence
+from appliance.orders.book import Change, Orders
+from appliance.orders.identity import IdLedger
+from appliance.orders.lifecycle import ENDED
+from appliance.ports import InstrumentView, Scribe
+
+KEEP_ENDED = 1_000
+
+
+class Books(Protocol):
+    """`portfolio.Portfolio`, as far as fills and working orders concern it."""
+
+    cash: int
+
+    def view(self, instrument: InstrumentId) -> InstrumentView | None:
+        """None if not configured."""
+        ...
+
+    def apply_fill(self, fill: Fill, source: SourceId) -> None:
+        """Books one fill."""
+        ...
+
+    def working(self, order: Order, counted: int | None = None) -> None:
+        """Counts an order's leaves, or as much of them as `counted` says."""
+        ...
+
+
+class Booking:
+    """sequence: the venue's events by number. `trip` is called for a fill our books cannot hold."""
+
+    def __init__(
+        self,
+        orders: Orders,
+        ids: IdLedger,
+        books: Books,
+        scribe: Scribe,
+        trip: Callable[[TripReason, str], None],
+    ) -> None:
+        self.sequence = EventSequence()
+        self._orders = orders
+        self._ids = ids
+        self._books = books
+        self._scribe = scribe
+        self._trip = trip
+
+    def take(self, events: Iterable[VenueEvent]) -> list[Change]:
+        """Books what can be booked now: in order, each event once."""
+        return [self._book(event) for event in self.sequence.take(events)]
+
+    def count(self, order: Order) -> None:
+        """Tells the books how much of an order counts, and of those it shares a quantity with."""
+        for each, counted in self._orders.links.counted(order):
+            self._books.working(each, counted)
+
+    def moved(self, change: Change, why: str, *, seq: int = 0, quiet: bool = False) -> None:
+        """Counts and records what an event of either side did."""
+        order = change.order
+        if order is None or change.problem:
+            if order is not None and not quiet:
+                self._scribe.note("venue", {"order_id": order.id, "problem": change.problem, "seq": seq})
+            return
+        self.count(order)
+        instrument = self.instrument(order.instrument)
+        if quiet or instrument is None:
+            return  # SEND is not an entry of its own: the verdict before it and the answer after it are
+        if order.state in ENDED:
+            self._ids.add(order.id, order.state)
+        data = describe_order(order, instrument) | {"why": why, "seq": seq}
+        self._scribe.note("order", data, causes=cause_of(order), orders=(order,))
+
+    def instrument(self, symbol: InstrumentId) -> Instrument | None:
+        """None if not configured."""
+        view = self._books.view(symbol)
+        return view.instrument if view is not None else None
+
+    def _book(self, event: VenueEvent) -> Change:
+        change = self._orders.apply(event)
+        if change.order is None or change.problem:
+            self._scribe.note("venue", {"problem": change.problem, "seq": event.seq})
+            if change.claim:
+                self._trip(TripReason.POSITION_DISAGREEMENT, change.problem)
+            return change
+        if change.fill is not None and isinstance(event, Filled):
+            self._filled(change.order, change.fill, event)
+        else:
+            self.moved(change, getattr(event, "detail", getattr(event, "reason", "")), seq=event.seq)
+        self._orders.forget_ended(KEEP_ENDED)
+        return change
+
+    def _filled(self, order: Order, fill: Fill, event: Filled) -> None:
+        self._books.apply_fill(fill, order.source)
+        self.count(order)
+        view = self._books.view(fill.instrument)
+        if view is None:  # apply_fill has raised for it; this keeps the types honest
+            return
+        if order.state in ENDED:
+            self._ids.add(order.id, order.state)
+        data = describe_fill(fill, order.source, view.instrument) | {"state": order.state, "seq": event.seq}
+        data["raw"] = {"qty": str(fill.qty), "price": str(fill.price), "fee": str(fill.fee)}
+        self._scribe.note("fill", data, causes=cause_of(order), orders=(order,))
+        if view.position != event.position_after or self._books.cash != event.cash_after:
+            self._trip(
+                TripReason.POSITION_DISAGREEMENT,
+                f"after {fill.trade_id}: ours {view.position}, venue {event.position_after}",
+            )
+
+
+def cause_of(order: Order) -> tuple[int, ...]:
+    """Log index of what led to the order, for its entries."""
+    return (order.cause,) if order.cause >= 0 else ()

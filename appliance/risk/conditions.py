@@ -1,0 +1,119 @@
+"""What stands at this moment that the matrix of SAFETY 2 speaks about: latch, mode, holds, money,
+permissions, prices. Read anew for every order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Protocol
+
+from appliance.domain.intent import Intent, Side
+from appliance.domain.mode import Mode
+from appliance.domain.reasons import Reason
+from appliance.ports import AccountView, Clock, InstrumentView
+from appliance.risk.breaker import Breaker
+from appliance.risk.limits import InstrumentLimits, Limits
+from appliance.safety.holds import Holds
+
+# Python 3.11 looks an enum member up in 90 ns, a global in 3; every order passes here.
+_SELL, _NORMAL = Side.SELL, Mode.NORMAL
+
+_MODE_REASON: dict[Mode, Reason] = {
+    Mode.PAUSED: Reason.MODE_PAUSED,
+    Mode.REDUCED: Reason.MODE_REDUCED,
+    Mode.EMERGENCY: Reason.MODE_EMERGENCY,
+}
+
+
+class ModeSource(Protocol):
+    """Whoever owns the mode."""
+
+    @property
+    def mode(self) -> Mode:
+        """The mode now."""
+        ...
+
+
+class Conditions:
+    """Collaborators are read on every check; nothing is cached between two orders."""
+
+    def __init__(
+        self,
+        limits: Limits,
+        account: AccountView,
+        holds: Holds,
+        modes: ModeSource,
+        order_entry: Breaker,
+        clock: Clock,
+    ) -> None:
+        self._limits = limits
+        self._account = account
+        self._holds = holds
+        self._modes = modes
+        self._order_entry = order_entry
+        self._clock = clock
+
+    def standing(
+        self,
+        intent: Intent,
+        view: InstrumentView,
+        limits: InstrumentLimits | None,
+        shut: Reason | None,
+        market_ns: int,
+    ) -> Iterator[Reason]:
+        """Every condition of the matrix that stands now, in the matrix's order."""
+        account, bounds = self._account, self._limits.account
+        if shut is not None:
+            yield shut
+        mode = self._modes.mode
+        if mode is not _NORMAL:
+            yield _MODE_REASON[mode]
+        if self._is_broken():
+            yield Reason.BREAKER_OPEN
+        if self._holds.blocking(intent.instrument) is not None:
+            yield Reason.HOLD
+        if account.source_stopped(intent.source):
+            yield Reason.STRATEGY_STOPPED
+        if account.loss_today_ppm > bounds.daily_loss_ppm:
+            yield Reason.DAILY_LOSS
+        if account.drawdown_ppm > bounds.drawdown_ppm:
+            yield Reason.DRAWDOWN
+        equity = _equity_condition(account, bounds.max_equity_age_ns, market_ns)
+        if equity is not None:
+            yield equity
+        source = self._limits.sources.get(intent.source)
+        if source is None or limits is None:
+            yield Reason.NO_LIMIT
+        elif intent.instrument not in source.instruments or (
+            intent.side is _SELL and not source.allow_short
+        ):
+            yield Reason.NOT_ALLOWED
+        price = _price_condition(view, limits, market_ns)
+        if price is not None:
+            yield price
+
+    def _is_broken(self) -> bool:
+        entry = self._order_entry
+        return not entry.free and entry.refusal(self._clock.mono_ns()) is not None
+
+    def why(self, reason: Reason, intent: Intent) -> str:
+        """What a denial says beside its code."""
+        if reason is Reason.HOLD:
+            hold = self._holds.blocking(intent.instrument)
+            return f"{hold.cause} on {hold.scope}" if hold is not None else ""
+        if reason is Reason.BREAKER_OPEN:
+            return self._order_entry.describe()
+        return intent.instrument if reason in (Reason.NO_LIMIT, Reason.NOT_ALLOWED) else ""
+
+
+def _equity_condition(account: AccountView, oldest_ns: int, market_ns: int) -> Reason | None:
+    if not account.equity_ns or account.equity <= 0:
+        return Reason.EQUITY_MISSING
+    return Reason.EQUITY_STALE if market_ns - account.equity_ns > oldest_ns else None
+
+
+def _price_condition(view: InstrumentView, limits: InstrumentLimits | None, market_ns: int) -> Reason | None:
+    if view.price_ns == 0 or view.bid <= 0 or view.ask <= 0 or view.last <= 0:
+        return Reason.PRICE_MISSING
+    if limits is not None and market_ns - view.price_ns > limits.max_price_age_ns:
+        return Reason.PRICE_STALE
+    return None
