@@ -341,6 +341,39 @@ def test_what_is_counted_as_a_look_up() -> None:
     asyncio.run(run())
 
 
+@pytest.mark.safety("S2.8")
+def test_what_exits_need_to_know_passes_open_breakers(tmp_path: Path) -> None:
+    """Account, open orders, an order's fate, a market that stands still: asked, answered and counted."""
+
+    async def run() -> None:
+        box = await _box(tmp_path)
+        core = box.core
+        for breaker in core.breakers:
+            for _ in range(9):
+                breaker.failed(breaker.begin(exempt=True))
+        passed = {each.component: each.passed for each in core.breakers}
+        leg = next(core.orders.live())
+        assert await core.door.account() == core.engine.ledger.account()
+        assert [each.order_id for each in await core.door.open_orders()] == [leg.id]
+        found = await core.door.order(leg.id)
+        assert found is not None
+        assert found.order_id == leg.id
+        told = len(core.engine.ledger.log)
+        await core.desk.place(core.intent(side=Side.SELL, qty=Qty(100)))
+        await core.door.stand_still([SPX])
+        assert len(core.engine.ledger.log) > told
+        assert len(await core.door.events()) == len(core.engine.ledger.log) - told
+        more = {each.component: each.passed - passed[each.component] for each in core.breakers}
+        assert {component: number for component, number in more.items() if number} == {
+            Component.ORDER_ENTRY: 1,
+            Component.LOOK_UPS: 3,
+            Component.MARKET: 1,
+        }
+        assert sum(each.refused for each in core.breakers) == 0
+
+    asyncio.run(run())
+
+
 def test_a_paper_venue_that_answers_503_over_http(tmp_path: Path) -> None:
     """The real connector and server: an error answer is a failure, a business refusal is not."""
     down = False

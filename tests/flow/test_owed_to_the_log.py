@@ -207,6 +207,8 @@ def test_a_run_resumed_on_other_prices_trips_once(tmp_path: Path) -> None:
         prices.write_text("\n".join(text) + "\n")
         with running(box.up("--no-arm"), tmp_path / f"{number}.log") as child:
             until(lambda: not {"store_ok", "no core"} & set(_missing(box)), "a core that may be armed", 60)
+            if number >= 2:
+                until(lambda: "DATA_INTEGRITY" in _reasons(box), "the trip, in the log and on the page")
             assert ("DATA_INTEGRITY" in _reasons(box)) is (number >= 2)
             _pull(box, child)
     trips = [each for each in box.entries("trip") if each["reason"] == "DATA_INTEGRITY"]

@@ -159,6 +159,7 @@ S2.7 REDUCE without a fresh price: last good price with a widening collar, then 
  unit/test_risk_exits.py::test_without_a_fresh_price_the_collar_widens_with_age
  unit/test_risk_exits.py::test_after_the_fallback_time_the_venues_market_order_is_used
 S2.8 REDUCE is exempt from stop, bias and breaker
+ flow/test_breaker_venue.py::test_what_exits_need_to_know_passes_open_breakers
  unit/test_risk_breaker.py::test_an_exempt_call_is_never_refused
  property/test_breaker_properties.py::test_an_exit_is_never_refused_by_gate_or_door
  flow/test_breaker_venue.py::test_a_venue_that_loses_orders_gets_no_new_exposure_and_every_exit

@@ -13,7 +13,7 @@ from appliance.runtime.config_load import EXAMPLE, load_config
 from appliance.safety.recovery_plan import DEFAULT_EVERY_NS, DEFAULT_PLAN, PLANS
 
 TABLE = EXAMPLE.read_text("utf-8").partition("[recovery]")
-REST = TABLE[2].partition("[instruments.SPX]")
+REST = TABLE[2].partition("\n[")  # the next table
 
 
 def _config(folder: Path, table: str) -> Path:
