@@ -253,9 +253,8 @@ class Gate(_Judge):
         wish = as_new(intent, change, change.qty - order.filled)
         for standing in self._conditions.standing(wish, view, limits, shut, market_ns):
             return _denied(intent, _INCREASE, standing, self._conditions.why(standing, intent))
-        own = 0 if order.link is not None else order.leaves  # of a list's member another may count instead
-        freed = own * max(order.price or 0, order.stop_price or 0) * view.instrument.amount_factor
-        apart = beside(view, order.side, -own)
+        freed = order.leaves * max(order.price or 0, order.stop_price or 0) * view.instrument.amount_factor
+        apart = beside(view, order.side, -order.leaves)  # the two legs of an OCO count as one
         verdict = self._increase(wish, apart, limits, order.id, epoch, now_ns, market_ns, freed)
         if isinstance(verdict, Denied):
             return verdict
