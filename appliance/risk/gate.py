@@ -103,15 +103,9 @@ class _Judge:
         return self._reduce(intent, view, limits, how, order_id, epoch, now_ns, market_ns)
 
     def _grow(
-        self,
-        intent: Intent,
-        view: InstrumentView,
-        order_id: OrderId,
-        epoch: int,
-        now_ns: int,
-        market_ns: int,
-        freed: int = 0,
-    ) -> Verdict:
+        self, intent: Intent, view: InstrumentView, order_id: OrderId, epoch: int, now_ns: int,
+        market_ns: int, freed: int = 0,
+    ) -> Verdict:  # fmt: skip
         """freed: cost of working quantity this takes the place of, an amount.
 
         While a recovery plan runs, what its share denies and all of the limits let pass has its own reason.
@@ -130,16 +124,9 @@ class _Judge:
         return _denied(intent, _INCREASE, Reason.RECOVERY_LIMIT, why)
 
     def _increase(
-        self,
-        intent: Intent,
-        view: InstrumentView,
-        bounds: Limits,
-        order_id: OrderId,
-        epoch: int,
-        now_ns: int,
-        market_ns: int,
-        freed: int,
-    ) -> Verdict:
+        self, intent: Intent, view: InstrumentView, bounds: Limits, order_id: OrderId, epoch: int,
+        now_ns: int, market_ns: int, freed: int,
+    ) -> Verdict:  # fmt: skip
         limits, source = bounds.instruments.get(intent.instrument), bounds.sources.get(intent.source)
         if limits is None or source is None:  # the matrix has denied this; it keeps the types honest
             return _denied(intent, OrderClass.INCREASE, Reason.NO_LIMIT, intent.instrument)
@@ -167,66 +154,26 @@ class _Judge:
         if isinstance(stop, Reason):
             return _denied(intent, _INCREASE, stop, str(second))
         return Approved(
-            order_id,
-            intent.id,
-            intent.source,
-            intent.instrument,
-            _NEW,
-            _INCREASE,
-            intent.side,
-            intent.qty,
-            intent.order_type,
-            intent.price,
-            intent.stop_price if intent.order_type in _TRIGGERED else None,
-            Price(stop),
-            intent.time_in_force,
-            False,
-            None,
-            epoch,
-            now_ns + APPROVAL_NS,
-            _STOP_ATTACHED if second else _UNCHANGED,
-            intent.expire_ns,
-            intent.post_only,
-        )
+            order_id, intent.id, intent.source, intent.instrument, _NEW, _INCREASE, intent.side,
+            intent.qty, intent.order_type, intent.price,
+            intent.stop_price if intent.order_type in _TRIGGERED else None, Price(stop),
+            intent.time_in_force, False, None, epoch, now_ns + APPROVAL_NS,
+            _STOP_ATTACHED if second else _UNCHANGED, intent.expire_ns, intent.post_only,
+        )  # fmt: skip
 
     def _reduce(
-        self,
-        intent: Intent,
-        view: InstrumentView,
-        limits: InstrumentLimits | None,
-        how: Cell,
-        order_id: OrderId,
-        epoch: int,
-        now_ns: int,
-        market_ns: int,
-    ) -> Verdict:
+        self, intent: Intent, view: InstrumentView, limits: InstrumentLimits | None, how: Cell,
+        order_id: OrderId, epoch: int, now_ns: int, market_ns: int,
+    ) -> Verdict:  # fmt: skip
         if intent.price is not None and intent.price <= 0:
             return _denied(intent, OrderClass.REDUCE, Reason.MALFORMED, f"price {intent.price}")
         shaped = shape_exit(intent, view, limits, self._limits.account, how, market_ns - view.price_ns)
         force, expire_ns, post_only = exit_terms(intent, shaped.order_type, market_ns)
         return Approved(
-            order_id,
-            intent.id,
-            intent.source,
-            intent.instrument,
-            _NEW,
-            _REDUCE,
-            intent.side,
-            shaped.qty,
-            shaped.order_type,
-            shaped.price,
-            None,
-            None,
-            force,
-            True,
-            None,
-            epoch,
-            now_ns + APPROVAL_NS,
-            shaped.flags,
-            expire_ns,
-            post_only,
-            self_trade=SelfTrade.CANCEL_OLDEST,
-        )
+            order_id, intent.id, intent.source, intent.instrument, _NEW, _REDUCE, intent.side, shaped.qty,
+            shaped.order_type, shaped.price, None, None, force, True, None, epoch, now_ns + APPROVAL_NS,
+            shaped.flags, expire_ns, post_only, self_trade=SelfTrade.CANCEL_OLDEST,
+        )  # fmt: skip
 
 
 class Gate(_Judge):
@@ -289,9 +236,8 @@ class Gate(_Judge):
         wish = as_new(intent, change, change.qty - order.filled)
         for standing in self._conditions.standing(wish, view, limits, shut, market_ns):
             return _denied(intent, _INCREASE, standing, self._conditions.why(standing, intent))
-        own = 0 if order.link is not None else order.leaves  # of a list's member another may count instead
-        freed = own * max(order.price or 0, order.stop_price or 0) * view.instrument.amount_factor
-        apart = beside(view, order.side, -own)
+        freed = order.leaves * max(order.price or 0, order.stop_price or 0) * view.instrument.amount_factor
+        apart = beside(view, order.side, -order.leaves)  # the two legs of an OCO count as one
         verdict = self._grow(wish, apart, order.id, epoch, now_ns, market_ns, freed)
         if isinstance(verdict, Denied):
             return verdict

@@ -45,8 +45,6 @@ def misfit(orders: NewList) -> Refusal | None:
     legs = members if kind is ListKind.OCO else members[1:]
     if any(leg.order_type is OrderType.MARKET or leg.time_in_force not in RESTS for leg in legs):
         return "LIST", "a leg must be able to wait"
-    if any(leg.attached_stop is not None for leg in members[1:]):
-        return "LIST", "only a lead has an attached stop"
     if kind is not ListKind.OTO and legs[0].qty != legs[1].qty:
         return "LIST", "the legs of an OCO have one size"
     if kind is not ListKind.OCO and any(leg.qty > members[0].qty for leg in legs):

@@ -522,3 +522,19 @@ def test_what_the_venue_says_that_cannot_be_is_told_and_changes_nothing() -> Non
         assert core.desk.last_seq == 40
 
     _run(work)
+
+
+def test_an_entry_anywhere_in_a_list_makes_it_wait_for_the_log() -> None:
+    """An exit leads, an entry follows: durable before any of it leaves."""
+
+    async def work(core: Flow) -> None:
+        await core.hold_position(100)
+        leave = core.intent(side=Side.SELL, order_type=LIMIT, price=Price(102_000))
+        again = core.intent(order_type=LIMIT, price=Price(98_000), qty=Qty(50))
+        core.scribe.error = StoreError("gone")
+        before = len(core.engine.ledger.orders)
+        with pytest.raises(StoreError):
+            await core.desk.place_list(ListKind.OTO, [leave, again])
+        assert len(core.engine.ledger.orders) == before
+
+    _run(work)

@@ -307,10 +307,10 @@ def test_of_two_legs_on_one_side_the_larger_counts(kind: ListKind, places: tuple
 
 def test_legs_on_two_sides_count_each_on_its_own() -> None:
     """The worst case of a side is what can fill on it."""
-    buy, sell = _pair(ListKind.OCO, (0, 1), {}, {"side": Side.SELL})
+    buy, sell = _pair(ListKind.OCO, (0, 1), {}, {"side": Side.SELL, "qty": Qty(11)})
     book = Orders([buy, sell])
     assert _counts(book, buy) == {buy.id: 10}
-    assert _counts(book, sell) == {sell.id: 10}
+    assert _counts(book, sell) == {sell.id: 11}
 
 
 def test_a_protective_leg_does_not_stand_for_the_other() -> None:

@@ -462,6 +462,38 @@ def test_an_exit_of_everything_can_be_replaced_in_every_mode() -> None:
     assert _reason(core.gate.check(replace(wish, side=Side.BUY))) is Reason.MODE_EMERGENCY
 
 
+def test_replacing_an_entry_frees_nothing_for_an_exit() -> None:
+    """500 held, 300 of it asked to leave: a sell of 201 is not made an exit by the buy it replaces."""
+    core = _core()
+    _place(core, side=Side.SELL, price=Price(102_000), qty=Qty(300))
+    entry = _place(core, qty=Qty(400))
+    wish = core.intent(action=Action.REPLACE, target=entry.id, side=Side.SELL, qty=Qty(200))
+    assert _ok(core.gate.check(wish)).order_class is R
+    assert isinstance(core.gate.check(replace(wish, qty=Qty(201))), Denied)
+
+
+def test_an_amendment_is_paid_for_once() -> None:
+    """An allocation of 2,000 USD: 1.00 at 990.00 works, and may become 2.00, not 2.01 (at 1,000.00)."""
+    core = _core(held=0, source=source_limits(allocation=2_000 * 10**10))
+    order = _place(core, qty=Qty(100))
+    assert isinstance(_amend(core, order, 199), Approved)
+    assert _reason(_amend(core, order, 201)) is Reason.ALLOCATION
+
+
+def test_a_leg_of_an_oco_of_entries_may_move() -> None:
+    """Both count as one, also while one of them is amended."""
+    core = _core(held=0, limits=instrument_limits(max_order_value=10**20))
+    low = core.intent(order_type=LIMIT, price=Price(99_000), qty=Qty(1_900))
+    high = core.intent(order_type=STOP, stop_price=Price(101_000), qty=Qty(1_900))
+    made = asyncio.run(core.desk.place_list(ListKind.OCO, [low, high]))
+    assert isinstance(made, ApprovedList)
+    asyncio.run(core.desk.collect())
+    order = core.orders.get(made.orders[0].order_id)
+    assert order is not None
+    assert isinstance(_amend(core, order, 1_900, price=98_500), Approved)
+    assert _reason(_amend(core, order, 2_001, price=98_500)) is Reason.POSITION_CAP
+
+
 # lists
 
 

@@ -477,15 +477,14 @@ def test_a_list_is_taken_whole_or_not_at_all(broken: dict[str, Any], told: list[
 
 
 def test_lists_that_are_none() -> None:
-    """Too few, the same id twice, a leg larger than its lead, a leg with a stop of its own."""
+    """Too few, the same id twice, a leg larger than its lead."""
     venue = _ready()
     lead = request("l", price=Price(PRICE))
     leg = request("s", qty=101, order_type=STOP, stop_price=Price(99_000), **SELL)
     assert venue.send_list(ListKind.OTO, lead) == ["l rejected LIST"]
     assert venue.send_list(ListKind.OTO, request("d"), request("d", price=Price(1)))[0] == "d rejected LIST"
     assert venue.send_list(ListKind.OTO, request("l2"), leg)[0] == "l2 rejected LIST"
-    own = request("t", price=Price(1), attached_stop=Price(1))
-    assert venue.send_list(ListKind.OTO, request("l3"), own)[0] == "l3 rejected LIST"
+    assert venue.send_list(ListKind.OTOCO, lead, leg) == ["l rejected LIST", "s rejected LIST"]
 
 
 def test_legs_work_for_what_their_lead_has_filled() -> None:
