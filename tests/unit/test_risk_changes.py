@@ -117,6 +117,7 @@ def test_without_a_view_everything_may_increase() -> None:
     """An instrument nobody configured has no position to reduce."""
     core = _core(held=0)
     assert classify(core.intent(side=Side.SELL), None) is I
+    assert classify(core.cancel(), None) is C
     view = core.portfolio.holdings[SPX]
     view.position, view.working_buy = -500, 100
     assert (reducible(view, Side.BUY), reducible(view, Side.SELL)) == (400, 0)
