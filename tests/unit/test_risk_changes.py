@@ -117,6 +117,7 @@ def test_without_a_view_everything_may_increase() -> None:
     """An instrument nobody configured has no position to reduce."""
     core = _core(held=0)
     assert classify(core.intent(side=Side.SELL), None) is I
+    assert classify(core.cancel(), None) is C
     view = core.portfolio.holdings[SPX]
     view.position, view.working_buy = -500, 100
     assert (reducible(view, Side.BUY), reducible(view, Side.SELL)) == (400, 0)
@@ -250,6 +251,16 @@ def test_a_protective_stop_limit(
         assert (_ok(verdict).price, _ok(verdict).stop_price) == sent
         assert _ok(verdict).order_class is P
         assert Flag.ROUNDED in _ok(verdict).flags
+
+
+@pytest.mark.parametrize(("ahead", "force"), [(0, TimeInForce.IOC), (1, TimeInForce.GTD)])
+def test_an_exit_whose_time_is_now_has_passed(ahead: int, force: TimeInForce) -> None:
+    """As for an entry; but it leaves, at once or not at all."""
+    core = _core()
+    wish = core.intent(
+        side=Side.SELL, time_in_force=TimeInForce.GTD, expire_ns=core.clock.utc + ahead
+    )
+    assert _ok(core.gate.check(wish)).time_in_force is force
 
 
 # self-trade
@@ -628,3 +639,13 @@ def test_an_exit_may_lead_a_list() -> None:
     assert [each.order_class for each in made.orders] == [R, I]
     assert made.orders[1].attached_stop is not None
     assert made.orders[0].source == BOT
+
+
+def test_an_entry_that_follows_an_exit_is_judged_beside_what_works_on_its_own_side() -> None:
+    """16.00 held of 20.00: 3.99 may follow (fees have taken the last), 4.01 not; the exit adds nothing."""
+    core = _core(1_600, limits=instrument_limits(max_order_value=10**20))
+    leave = core.intent(side=Side.SELL, order_type=LIMIT, price=Price(102_000), qty=Qty(500))
+    for qty, passes in ((399, True), (401, False)):
+        again = core.intent(order_type=LIMIT, price=Price(98_000), qty=Qty(qty))
+        made = core.gate.check_list(ListKind.OTO, [leave, again])
+        assert isinstance(made, ApprovedList) is passes, made

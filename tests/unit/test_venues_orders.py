@@ -661,3 +661,19 @@ def test_two_stops_on_each_side_trigger_in_order_of_arrival() -> None:
     assert (stops.below(Side.SELL, 98_001), stops.below(Side.SELL, 98_000)) == (98_000, None)
     assert (stops.above(Side.BUY, 100_999), stops.above(Side.BUY, 101_000)) == (101_000, None)
     assert venue.quote(bid=100_990, ask=101_000)[0] == "up triggered"
+
+
+def test_a_leg_that_ends_because_nothing_is_left_to_reduce_ends_its_lead() -> None:
+    """Somebody else's exit sells what the lead has filled: the rest must not fill without its stop."""
+    venue = Venue()
+    venue.quote(qty=120)
+    _bracket(venue, ListKind.OTO)
+    venue.quote(qty=120)
+    venue.send("exit", qty=120, price=Price(PRICE + 20), **SELL)
+    venue.quote(ask=PRICE + 30)
+    assert venue.quote(bid=PRICE + 20, ask=PRICE + 40) == [
+        f"exit filled 120 at {PRICE + 20} maker",
+        "sl canceled reduce_only 120",
+        "lead canceled leg 80",
+    ]
+    assert venue.position == 0
