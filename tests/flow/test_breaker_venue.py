@@ -394,7 +394,7 @@ def test_a_paper_venue_that_answers_503_over_http(tmp_path: Path) -> None:
         app.middlewares.append(unsteady)
         recheck = make_recheck(core.latch, core.clock)
         async with serving(app) as url, PaperClient(url, "t", recheck, WallClock()) as client:
-            core.desk._venue = GuardedVenue(client, core.breakers)
+            core.desk._venue = core.desk._sender._venue = GuardedVenue(client, core.breakers)
             await client.open()
             entry = core.breakers[Component.ORDER_ENTRY]
             unknown = core.cancel("il-nobody-knows-this-order")

@@ -46,7 +46,7 @@ async def _core_on(log: LogClient) -> Core:
     """The kit's core with a position, its scribe a real log, its disk watched as in the real core."""
     core = Core()
     core.scribe = CoreScribe(log)  # type: ignore[assignment]
-    core.desk._scribe = core.safety._scribe = core.scribe
+    core.desk._scribe = core.desk.booking._scribe = core.safety._scribe = core.scribe
 
     def spare(exits_only: bool, _may_store: bool) -> None:
         core.desk.sparing = exits_only

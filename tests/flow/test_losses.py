@@ -75,10 +75,13 @@ def test_an_allocation_limit_stops_that_strategy_and_leaves_the_others() -> None
         denied = flow.verdict(BOT)
         assert isinstance(denied, Denied)
         assert denied.reason is Reason.STRATEGY_STOPPED
-        assert isinstance(flow.verdict(OTHER), Approved)
+        crossing = flow.verdict(OTHER)
+        assert isinstance(crossing, Denied)
+        assert crossing.reason is Reason.SELF_TRADE, "not against our own exit, while it works"
         assert [o.order_class for o in flow.core.orders.live()] == [OrderClass.REDUCE]
         await flow.bar(120_000)
         assert flow.core.portfolio.holdings[SPX].position == 0
+        assert isinstance(flow.verdict(OTHER), Approved)
         assert flow.core.portfolio.source_stopped(BOT), "a recovery does not start it again"
         assert len(flow.core.scribe.of("strategy_stop")) == 1
         assert not flow.core.scribe.of("trip")
