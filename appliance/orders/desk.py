@@ -20,10 +20,13 @@ from appliance.domain.ids import InstrumentId, IntentId, OrderId, SourceId
 from appliance.domain.instrument import Instrument
 from appliance.domain.intent import Action, Intent
 from appliance.domain.mode import TripReason
+from appliance.domain.money import AMOUNT_EXP, format_scaled
 from appliance.domain.order import Fill, Filled, Order, OrderEvent, OrderState, VenueEvent, VenueOrder
 from appliance.domain.verdict import Approved, Denied, OrderClass, Verdict
 from appliance.orders.book import Change, Orders
+from appliance.orders.costs import Costs
 from appliance.orders.identity import IdLedger
+from appliance.orders.lifecycle import ENDED
 from appliance.ports import Clock, InstrumentView, Patience, Scribe, StoppedAtWire, Ticket, Venue
 
 EXIT_WAIT_NS = 50_000_000
@@ -73,8 +76,10 @@ class Desk:
         trip: Callable[[TripReason, str], None],
         count: Callable[[Verdict], None],
         owe: Callable[[int, Approved, Order | None], None],
+        costs: Costs,
     ) -> None:
         self.orders = orders
+        self.costs = costs
         self._gate = gate
         self._ids = ids
         self._books = books
@@ -103,9 +108,8 @@ class Desk:
             self._ids.add(order.id)
             self._books.working(order)
             rows.append(order)
-        ticket = self._scribe.note(
-            "verdict", describe_verdict(verdict, instrument), causes=(wish.index,), orders=rows
-        )
+        data = describe_verdict(verdict, instrument) | self._cost(verdict)
+        ticket = self._scribe.note("verdict", data, causes=(wish.index,), orders=rows)
         await self._await_record(ticket, verdict, rows[0] if rows else None)
         await self._send(verdict)
         return verdict
@@ -207,7 +211,16 @@ class Desk:
             return
         data = describe_fill(fill, order.source, instrument) | {"state": order.state, "seq": event.seq}
         data["raw"] = {"qty": str(fill.qty), "price": str(fill.price), "fee": str(fill.fee)}
+        first, now_ns = order.filled == fill.qty, self._clock.mono_ns()
+        fee = self.costs.fees.check(fill, instrument, first=first, now_ns=now_ns)
+        data["fee_expected"] = "" if fee.expected is None else format_scaled(fee.expected, AMOUNT_EXP)
         self._scribe.note("fill", data, causes=_cause(order), orders=(order,))
+        if fee.differs:  # booked as charged: the venue's cash is what the account has
+            told = {"problem": "the fee is not the schedule's", "seq": event.seq, "trade": fill.trade_id}
+            sums = {"charged": data["fee"], "expected": data["fee_expected"]}
+            self._scribe.note("venue", told | sums, causes=_cause(order))
+        self.costs.filled(fill)
+        self._ended(order)
         if view.position != event.position_after or self._books.cash != event.cash_after:
             self._trip(
                 TripReason.POSITION_DISAGREEMENT,
@@ -221,11 +234,23 @@ class Desk:
                 self._scribe.note("venue", {"order_id": order.id, "problem": change.problem, "seq": seq})
             return
         self._books.working(order)
+        self._ended(order)
         instrument = self._instrument(order.instrument)
         if quiet or instrument is None:
             return  # SEND is not an entry of its own: the verdict before it and the answer after it are
         data = describe_order(order, instrument) | {"why": why, "seq": seq}
         self._scribe.note("order", data, causes=_cause(order), orders=(order,))
+
+    def _ended(self, order: Order) -> None:
+        if order.state in ENDED:
+            self.costs.ended(order)
+
+    def _cost(self, approved: Approved) -> dict[str, object]:
+        """What an entry is expected to cost; nothing of it decides, and an exit does not wait for it."""
+        view = self._books.view(approved.instrument)
+        if view is None or approved.order_class is not OrderClass.INCREASE:
+            return {}
+        return self.costs.entry(approved, view)
 
     def _instrument(self, symbol: InstrumentId) -> Instrument | None:
         view = self._books.view(symbol)

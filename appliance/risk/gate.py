@@ -15,7 +15,7 @@ from appliance.domain.mode import Mode
 from appliance.domain.money import Price
 from appliance.domain.reasons import Reason
 from appliance.domain.verdict import Approved, Denied, Flag, OrderClass, Verdict
-from appliance.ports import AccountView, Clock, InstrumentView
+from appliance.ports import AccountView, Clock, FeeView, InstrumentView
 from appliance.risk import entries
 from appliance.risk.classify import classify
 from appliance.risk.exits import shape_exit
@@ -63,6 +63,7 @@ class Gate:
         seen: Container[OrderId],
         clock: Clock,
         account_name: str,
+        fees: FeeView,
     ) -> None:
         self._limits = limits
         self._account = account
@@ -72,6 +73,7 @@ class Gate:
         self._seen = seen
         self._clock = clock
         self._account_name = account_name
+        self._fees = fees
 
     def check(self, intent: Intent) -> Verdict:
         """Approved or Denied; never raises for anything a source can ask."""
@@ -89,7 +91,7 @@ class Gate:
         market_ns = self._clock.utc_ns()
         limits = self._limits.instruments.get(intent.instrument)
         how = _PASS
-        for standing in self._standing(intent, view, limits, shut, market_ns):
+        for standing in self._standing(intent, view, limits, shut, market_ns, now_ns):
             cell = MATRIX[standing][order_class]
             if cell is Cell.DENY:
                 return _denied(intent, order_class, standing, self._why(standing, intent))
@@ -100,13 +102,14 @@ class Gate:
             return self._protective(intent, view, order_id, epoch, now_ns)
         return self._reduce(intent, view, limits, how, order_id, epoch, now_ns, market_ns)
 
-    def _standing(
+    def _standing(  # noqa: C901 - flat: one condition for each row of the matrix
         self,
         intent: Intent,
         view: InstrumentView,
         limits: InstrumentLimits | None,
         shut: Reason | None,
         market_ns: int,
+        now_ns: int,
     ) -> Iterator[Reason]:
         """Every condition of the matrix that stands now, in the matrix's order."""
         account, bounds = self._account, self._limits.account
@@ -127,6 +130,8 @@ class Gate:
             yield Reason.EQUITY_MISSING
         elif market_ns - account.equity_ns > bounds.max_equity_age_ns:
             yield Reason.EQUITY_STALE
+        if now_ns > self._fees.until_ns:
+            yield Reason.FEES_STALE if self._fees.until_ns else Reason.FEES_MISSING
         source = self._limits.sources.get(intent.source)
         if source is None or limits is None:
             yield Reason.NO_LIMIT
@@ -158,7 +163,7 @@ class Gate:
             or entries.size(intent, instrument, limits, dear)
             or entries.collar(intent, instrument, limits, reference)
             or entries.position_cap(intent, view, account, self._limits.account, dear)
-            or entries.allocation(intent, view, account.source_exposure(intent.source), source, dear)
+            or entries.allocation(intent, view, account, source, dear, self._fees)
         )
         if refusal is not None:
             return _denied(intent, _INCREASE, *refusal)

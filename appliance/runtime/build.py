@@ -21,7 +21,9 @@ from appliance.market.quality import DataQuality
 from appliance.market.replay import Replay
 from appliance.memory.service_store import MemoryService, MemorySettings
 from appliance.orders.book import Orders
+from appliance.orders.costs import Costs
 from appliance.orders.desk import Desk
+from appliance.orders.fees import FeeBook
 from appliance.orders.identity import IdLedger
 from appliance.orders.lifecycle import UNSETTLED
 from appliance.orders.reconcile import fate
@@ -33,6 +35,7 @@ from appliance.risk.limits import Limits
 from appliance.runtime import tables
 from appliance.runtime.clock import ReplayClock, WallClock
 from appliance.runtime.config import Config
+from appliance.runtime.fee_refresh import FeeRefresh
 from appliance.runtime.feed import ReplayFeed
 from appliance.runtime.guard_link import PageLink
 from appliance.runtime.no_memory import NoMemory
@@ -92,6 +95,7 @@ class Parts(Struct, kw_only=True):
     memory: Memory
     upstream: UpstreamClient
     feed: ReplayFeed
+    fee_refresh: FeeRefresh
     watch: SafetyLoop
     tally: Tally
     clock: ReplayClock
@@ -127,9 +131,10 @@ async def build(
         {source: limit.allocation for source, limit in limits.sources.items()},
     )
     ids = IdLedger(known_order_ids(paths.log))
-    gate = TimedGate(Gate(limits, portfolio, latch, safety.holds, safety, ids, clock, session.account), tally)
+    fees = _restore_fees(session, instruments)
+    gate = Gate(limits, portfolio, latch, safety.holds, safety, ids, clock, session.account, fees)
     desk = Desk(
-        gate,
+        TimedGate(gate, tally),
         _restore_orders(session),
         ids,
         portfolio,
@@ -140,6 +145,7 @@ async def build(
         safety.trip,
         tally.verdict,
         exits_into(exits_ring),
+        Costs(fees, clock),
     )
     stages = Stages(
         portfolio=portfolio,
@@ -191,6 +197,7 @@ def _connect(
         memory=memory,
         upstream=upstream,
         feed=feed,
+        fee_refresh=FeeRefresh(venue, stages.desk.costs.fees, clock, stages.scribe),
         watch=watch,
         tally=tally,
         clock=clock,
@@ -265,6 +272,14 @@ def _restore_orders(session: Session) -> Orders:
         for order in session.restored.orders
     ]
     return Orders(known, (fill.trade_id for _, fill in session.restored.fills))
+
+
+def _restore_fees(session: Session, instruments: dict[InstrumentId, Instrument]) -> FeeBook:
+    """The volume that decides the tier is that of the run's fills; a schedule is asked for again."""
+    fees = FeeBook()
+    for _, fill in session.restored.fills:
+        fees.remember(fill, instruments[fill.instrument])
+    return fees
 
 
 def _open_memory(

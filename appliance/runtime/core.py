@@ -126,6 +126,7 @@ class _Core:
         async with asyncio.TaskGroup() as group:
             group.create_task(_deadly("safety loop", self._parts.watch.run()))
             group.create_task(_deadly("audit log", self._watch_log()))
+            group.create_task(self._degrades("fee schedule", self._parts.fee_refresh.run()))
             group.create_task(self._feed())
             group.create_task(self._heartbeats())
             group.create_task(self._told())

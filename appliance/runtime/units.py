@@ -1,6 +1,7 @@
 """Quantities with units, as configuration writes them; a bare number where a unit is needed is refused.
 
-`"2 %"`, `"5 bp"`, `"300 ppm"` are shares; `"250 ms"`, `"10 d"` durations; `"25000 USD"` an amount.
+`"2 %"`, `"5 bp"`, `"300 ppm"` are shares, and rates, which may be negative: `"-0.5 bp"`; `"250 ms"`,
+`"10 d"` durations; `"25000 USD"` an amount.
 """
 
 from __future__ import annotations
@@ -25,6 +26,10 @@ _DURATION_NS = {
 
 class Share(int):
     """Parts per million."""
+
+
+class Rate(int):
+    """Parts per million; negative is what is paid to us, such as a rebate."""
 
 
 class Duration(int):
@@ -52,6 +57,13 @@ def parse_share(value: object) -> Share:
     if unit not in _SHARE_EXP:
         raise ValueError(f"unit {unit!r} is none of {', '.join(_SHARE_EXP)}")
     return Share(parse_scaled(number, _SHARE_EXP[unit]))
+
+
+def parse_rate(value: object) -> Rate:
+    """`"10 bp"` → 1,000, `"-0.5 bp"` → −50. Raises ValueError."""
+    if isinstance(value, str) and value.lstrip().startswith("-"):
+        return Rate(-parse_share(value.lstrip()[1:]))
+    return Rate(parse_share(value))
 
 
 def parse_duration(value: object) -> Duration:
@@ -94,7 +106,12 @@ def parse_speed(value: object) -> int | str:
 
 def decode_hook(kind: type, value: object) -> Any:
     """msgspec's hook for the types of this module."""
-    parsers: dict[type, Any] = {Share: parse_share, Duration: parse_duration, Money: parse_money}
+    parsers: dict[type, Any] = {
+        Share: parse_share,
+        Rate: parse_rate,
+        Duration: parse_duration,
+        Money: parse_money,
+    }
     if kind not in parsers:
         raise TypeError(f"no parser for {kind.__name__}")
     return parsers[kind](value)

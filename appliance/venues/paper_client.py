@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from appliance.domain.errors import PeerError, TransportError
+from appliance.domain.fees import FeeSchedule
 from appliance.domain.ids import InstrumentId, OrderId
 from appliance.domain.observation import Observation
 from appliance.domain.order import (
@@ -42,11 +43,12 @@ _NEWS: msgspec.json.Decoder[_News] = msgspec.json.Decoder(_News)
 _ORDER: msgspec.json.Decoder[VenueOrder] = msgspec.json.Decoder(VenueOrder)
 _ORDERS: msgspec.json.Decoder[list[VenueOrder]] = msgspec.json.Decoder(list[VenueOrder])
 _ACCOUNT: msgspec.json.Decoder[VenueAccount] = msgspec.json.Decoder(VenueAccount)
+_FEES: msgspec.json.Decoder[FeeSchedule] = msgspec.json.Decoder(FeeSchedule)
 _ENCODER = msgspec.json.Encoder()
 
 
 class PaperClient:
-    """Implements ports.Venue and ports.PaperMarket over loopback HTTP. Use as an async context manager."""
+    """Implements ports.Venue, FeeSource, PaperMarket over loopback HTTP. Use as an async context manager."""
 
     name = "paper"
 
@@ -102,6 +104,10 @@ class PaperClient:
     async def account(self) -> VenueAccount:
         """Cash and positions."""
         return _decode(_ACCOUNT, await self._call("GET", "/account"))
+
+    async def fees(self) -> FeeSchedule:
+        """The schedule fills are charged by."""
+        return _decode(_FEES, await self._call("GET", "/fees"))
 
     async def step(self, observation: Observation, number: int) -> None:
         """Moves the venue's market."""

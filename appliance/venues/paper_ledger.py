@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from appliance.domain.fees import Volume
 from appliance.domain.ids import InstrumentId, OrderId, TradeId
 from appliance.domain.instrument import Instrument
 from appliance.domain.intent import OrderType, Side
-from appliance.domain.money import Amount, Price, Qty, share_ceil
+from appliance.domain.money import Amount, Price, Qty
 from appliance.domain.order import (
     Accepted,
     Canceled,
@@ -19,7 +20,7 @@ from appliance.domain.order import (
     VenueEvent,
     VenueOrder,
 )
-from appliance.venues.paper_terms import NewOrder, PaperTerms
+from appliance.venues.paper_terms import NewOrder, PaperTerms, make_fees
 
 
 class PaperOrder:
@@ -63,6 +64,8 @@ class PaperLedger:
     def __init__(self, account: str, instruments: Iterable[Instrument], terms: PaperTerms) -> None:
         self.name = account
         self.terms = terms
+        self.fees = make_fees(terms)
+        self._volume = Volume()
         self.instruments = {instrument.symbol: instrument for instrument in instruments}
         self.orders: dict[OrderId, PaperOrder] = {}
         self.live: dict[OrderId, PaperOrder] = {}
@@ -126,10 +129,11 @@ class PaperLedger:
         )
 
     def fill(self, order: PaperOrder, price: int, qty: int, *, maker: bool) -> None:
-        """Books one execution with its fee, rounded up to the unit."""
+        """Books one execution with its fee (`domain.fees`); the next fills' tier counts its value."""
         request = order.request
         value = self.instruments[request.instrument].notional(price, qty)
-        fee = share_ceil(value, self.terms.maker_fee_ppm if maker else self.terms.taker_fee_ppm)
+        fee = self._fee(value, maker=maker, first=not order.filled)
+        self._volume.add(self.now_ns, value)
         order.filled += qty
         self.positions[request.instrument] += request.side.sign * qty
         self.cash -= request.side.sign * value + fee
@@ -141,7 +145,7 @@ class PaperLedger:
             side=request.side,
             qty=Qty(qty),
             price=Price(price),
-            fee=Amount(fee),
+            fee=fee,
             maker=maker,
             event_ns=self.now_ns,
         )
@@ -215,10 +219,15 @@ class PaperLedger:
             )
             if request.qty > position - working:
                 return "POSITION", "this account cannot sell short"
-        cost = value + share_ceil(value, self.terms.taker_fee_ppm)
+        cost = value + self._fee(value, maker=False, first=True)
         if request.side is Side.BUY and position >= 0 and cost > self.cash:
             return "CASH", "not enough cash"
         return None
+
+    def _fee(self, value: int, *, maker: bool, first: bool) -> Amount:
+        volume = self._volume.before(self.now_ns, self.fees.window_days)
+        tier = self.fees.tiers[self.fees.tier_number(volume)]
+        return self.fees.charge_order(tier, value, maker=maker, first=first)
 
     def _seq(self) -> int:
         return len(self.log) + 1

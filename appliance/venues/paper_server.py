@@ -8,6 +8,7 @@ caller has not seen (`?after=N`).
     GET    /v1/{account}/orders[/{id}]
     GET    /v1/{account}/account
     GET    /v1/{account}/events
+    GET    /v1/{account}/fees                   FeeSchedule
     POST   /v1/{account}/market                 {number, observation: Bar | Quote | Trade}
     POST   /v1/{account}/still                  [symbol, …]
     GET    /v1/time   GET /healthz
@@ -76,6 +77,7 @@ class PaperServer:
         route.add_delete("/v1/{account}/orders/{id}", self._cancel)
         route.add_get("/v1/{account}/account", self._account)
         route.add_get("/v1/{account}/events", self._events)
+        route.add_get("/v1/{account}/fees", self._fees)
         route.add_post("/v1/{account}/market", self._market)
         route.add_post("/v1/{account}/still", self._still)
         application.on_cleanup.append(self._close)
@@ -165,6 +167,9 @@ class PaperServer:
 
     async def _events(self, request: web.Request) -> web.Response:
         return self._news(request, self._engine(request))
+
+    async def _fees(self, request: web.Request) -> web.Response:
+        return _json(self._engine(request).ledger.fees)
 
     async def _market(self, request: web.Request) -> web.Response:
         engine = self._engine(request)

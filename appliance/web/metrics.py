@@ -25,7 +25,7 @@ from prometheus_client.utils import floatToGoString
 from appliance.domain.alert import MEANING
 from appliance.domain.mode import HoldCause, Mode, TripReason
 from appliance.domain.reasons import Reason
-from appliance.domain.status import Histogram, Status
+from appliance.domain.status import FeeLine, Histogram, Status
 from appliance.web.text import clean
 from appliance.web.words import FEED, PART_STATES, STRATEGY_STATES
 
@@ -54,6 +54,7 @@ class StatusCollector(Collector):
         yield from _alerts(self._status)
         yield from _gate(self._status)
         yield from _parts(self._status)
+        yield from _fees(self._status.fees)
         yield from _audit(self._status)
         yield from _feed(self._status)
 
@@ -149,6 +150,20 @@ def _parts(status: Status) -> Iterator[Metric]:
     yield _flag("interlock_simulated_board", "1 if the board is simulated.", status.simulated_board)
     yield _flag("interlock_realtime", "1 if the guard has real-time priority.", status.realtime)
     yield _flag("interlock_sealed", "1 if the configuration is sealed.", status.sealed)
+
+
+def _fees(line: FeeLine) -> Iterator[Metric]:
+    """Without a schedule the age is infinite: an alert on an age above a limit fires then too."""
+    age = float(line.age_s) if line.age_s >= 0 else float("inf")
+    yield GaugeMetricFamily("interlock_fee_schedule_age_seconds", "Since it was asked for.", value=age)
+    yield _flag("interlock_fee_schedule_usable", "1 while it is young enough for entries.", line.usable)
+    yield GaugeMetricFamily("interlock_fee_tier", "Tier in force, from 1; 0 if unknown.", value=line.tier)
+    yield CounterMetricFamily(
+        "interlock_fee_mismatches", "Fills charged otherwise than computed.", value=line.mismatches
+    )
+    yield CounterMetricFamily(
+        "interlock_fee_unchecked", "Fills whose fee could not be computed.", value=line.unchecked
+    )
 
 
 def _audit(status: Status) -> Iterator[Metric]:
