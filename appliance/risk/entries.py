@@ -116,7 +116,7 @@ def allocation(
     its entry, or leaving what is held, will still cost (CONTROLS 1: the capital an order ties up)."""
     exposure = account.source_exposure(intent.source)
     value = intent.qty * dear * view.instrument.amount_factor
-    if (exposure + value) * fees.cost_ppm + fees.cost_fixed * PPM_ONE <= source.allocation * PPM_ONE:
+    if (exposure + value) * fees.cost_ppm <= (source.allocation - fees.cost_fixed) * PPM_ONE:
         return None
     fee = (exposure + value) * (fees.cost_ppm - PPM_ONE) // PPM_ONE + fees.cost_fixed
     sums = f"{_money(exposure)} + {_money(value)} + fees {_money(fee)}"
