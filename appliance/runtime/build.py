@@ -35,7 +35,7 @@ from appliance.risk.limits import Limits
 from appliance.runtime import tables
 from appliance.runtime.clock import ReplayClock, WallClock
 from appliance.runtime.config import Config
-from appliance.runtime.fee_refresh import FeeRefresh
+from appliance.runtime.fee_refresh import FIRST_S, FeeRefresh
 from appliance.runtime.feed import ReplayFeed
 from appliance.runtime.guard_link import PageLink
 from appliance.runtime.no_memory import NoMemory
@@ -162,9 +162,11 @@ async def build(
         clock=clock,
     )
     feed = await _make_feed(config, replay, stages, venue, clock, session, options)
+    refresh = FeeRefresh(venue, fees, clock, scribe)
+    await refresh.once(FIRST_S)  # or a resumed run's first signal would be denied for want of it
     upstream = _make_upstream(stack, config, paths)
     watch = _make_watch(config, stages, link, venue, store, OwnLatch(paths.latch))
-    return _connect(config, session, log, store, link, stages, venue, upstream, feed, watch, tally, clock)
+    return _connect(config, session, log, store, link, stages, venue, upstream, feed, refresh, watch, tally, clock)
 
 
 def _connect(
@@ -177,6 +179,7 @@ def _connect(
     venue: PaperClient | InProcessPaper,
     upstream: UpstreamClient,
     feed: ReplayFeed,
+    fee_refresh: FeeRefresh,
     watch: SafetyLoop,
     tally: Tally,
     clock: ReplayClock,
@@ -197,7 +200,7 @@ def _connect(
         memory=memory,
         upstream=upstream,
         feed=feed,
-        fee_refresh=FeeRefresh(venue, stages.desk.costs.fees, clock, stages.scribe),
+        fee_refresh=fee_refresh,
         watch=watch,
         tally=tally,
         clock=clock,

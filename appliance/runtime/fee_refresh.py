@@ -16,6 +16,7 @@ from appliance.orders.fees import REFRESH_NS, FeeBook
 from appliance.ports import Clock, FeeSource, Scribe
 
 ASK_S = 10.0  # an answer that takes longer is none
+FIRST_S = 1.0  # a start waits no longer for its first answer: exits come before fees
 RETRY_S = 5.0
 
 
@@ -27,28 +28,33 @@ class FeeRefresh:
         self._book = book
         self._clock = clock
         self._scribe = scribe
+        self._untold: FeeSchedule | None = None
 
-    async def once(self) -> bool:
+    async def once(self, limit_s: float = ASK_S) -> bool:
         """One question. False if no usable answer came; what is known stays and ages."""
         asked_ns = self._clock.mono_ns()
         try:
-            async with asyncio.timeout(ASK_S):
+            async with asyncio.timeout(limit_s):
                 schedule = await self._source.fees()
         except TimeoutError:
-            self._book.failed(f"the venue did not tell its fees within {ASK_S:g} s")
+            self._book.failed(f"the venue did not tell its fees within {limit_s:g} s")
             return False
         except (TransportError, PeerError) as error:
             self._book.failed(error.what)
             return False
         if self._book.take(schedule, asked_ns):
-            self._scribe.note("fees", describe(schedule))
+            self._untold = schedule
         return True
 
     async def run(self) -> None:
-        """For ever: every 60 s, after a failure every 5 s."""
+        """For ever, after a first `once`: every 60 s, after a failure every 5 s; a new schedule is logged."""
+        known = not self._book.problem
         while True:
-            asked = await self.once()
-            await asyncio.sleep(REFRESH_NS / 1e9 if asked else RETRY_S)
+            if self._untold is not None:
+                self._scribe.note("fees", describe(self._untold))
+                self._untold = None
+            await asyncio.sleep(REFRESH_NS / 1e9 if known else RETRY_S)
+            known = await self.once()
 
 
 def describe(schedule: FeeSchedule) -> dict[str, object]:

@@ -13,7 +13,7 @@ import sys
 
 from tests.bench.measure import machine, table
 
-NAMES = ("kill", "gate", "startup")
+NAMES = ("kill", "gate", "fees", "startup")
 
 
 def main() -> int:

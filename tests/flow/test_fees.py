@@ -20,8 +20,7 @@ from appliance.domain.verdict import Approved, Denied, OrderClass
 from appliance.orders.fees import FeeBook
 from appliance.pipeline import Pipeline, Stages
 from appliance.portfolio.portfolio import Portfolio
-from appliance.runtime import fee_refresh
-from appliance.runtime.fee_refresh import FeeRefresh
+from appliance.runtime.fee_refresh import ASK_S, FIRST_S, FeeRefresh
 from appliance.runtime.no_memory import NoMemory
 from appliance.runtime.restore import Restored, RunRecord, restore
 from appliance.runtime.scribe import CoreScribe
@@ -90,7 +89,7 @@ def test_a_schedule_that_stops_coming_keeps_entries_out_and_traps_no_exit() -> N
         assert await refresh.once()
         assert _denied(core) == {}
         assert core.fees.problem == ""
-        assert len(core.scribe.of("fees")) == 0, "the schedule is the one that was known"
+        assert refresh._untold is None, "the schedule is the one that was known"
 
     asyncio.run(story())
 
@@ -110,21 +109,21 @@ def test_the_age_counts_from_the_question() -> None:
     assert core.fees.until_ns == asked_ns + 300 * SECOND
 
 
-def test_a_venue_that_never_answers_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_venue_that_never_answers_is_no_answer() -> None:
     """The question ends by itself; nothing waits for it."""
-    monkeypatch.setattr(fee_refresh, "ASK_S", 0.01)
     core = Core()
     faulty, refresh = _refresh(core)
     faulty.fault = "silent"
-    assert asyncio.run(refresh.once()) is False
+    assert asyncio.run(refresh.once(0.01)) is False
     assert "within 0.01 s" in core.fees.problem
+    assert FIRST_S <= 1 < ASK_S, "a start waits a second at most: exits come before fees"
 
 
 def test_asked_every_minute_and_sooner_after_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
     """60 s, and 5 s while no answer comes."""
     core = Core()
     faulty, refresh = _refresh(core)
-    faults = ["", "away", "wrong", ""]
+    faults = ["", "away", "wrong", ""]  # what the questions after the first meet
     slept: list[float] = []
 
     class EndError(Exception):
@@ -132,15 +131,23 @@ def test_asked_every_minute_and_sooner_after_a_failure(monkeypatch: pytest.Monke
 
     async def sleep(seconds: float) -> None:
         slept.append(seconds)
-        if len(slept) == len(faults):
+        if len(slept) > len(faults):
             raise EndError
-        faulty.fault = faults[len(slept)]
+        faulty.fault = faults[len(slept) - 1]
 
+    assert asyncio.run(refresh.once())
     monkeypatch.setattr(asyncio, "sleep", sleep)
     with pytest.raises(EndError):
         asyncio.run(refresh.run())
-    assert slept == [60.0, 5.0, 5.0, 60.0]
-    assert faulty.asked == 4
+    assert slept == [60.0, 60.0, 5.0, 5.0, 60.0]
+    assert faulty.asked == 5
+    assert core.scribe.of("fees") == []
+    fresh = FeeRefresh(faulty, FeeBook(), core.clock, core.scribe)
+    slept.clear()
+    with pytest.raises(EndError):
+        asyncio.run(fresh.run())
+    assert slept == [5.0, 60.0, 5.0, 5.0, 60.0], "a core that knows no schedule asks again soon"
+    assert len(core.scribe.of("fees")) == 1
 
 
 def test_a_schedule_is_in_the_log_when_it_is_new_or_changed() -> None:
@@ -153,6 +160,10 @@ def test_a_schedule_is_in_the_log_when_it_is_new_or_changed() -> None:
         core.engine.ledger.fees = schedule(tier(0, -250, 750), tier(9, 1, 2, 3), unit=Amount(100))
         await refresh.once()
         await refresh.once()
+        assert core.scribe.of("fees") == [], "not before the start's own entries"
+        running = asyncio.create_task(refresh.run())
+        await asyncio.sleep(0)
+        running.cancel()
         (told,) = core.scribe.of("fees")
         assert told == {
             "tiers": [
