@@ -166,7 +166,9 @@ async def build(
     await refresh.once(FIRST_S)  # or a resumed run's first signal would be denied for want of it
     upstream = _make_upstream(stack, config, paths)
     watch = _make_watch(config, stages, link, venue, store, OwnLatch(paths.latch))
-    return _connect(config, session, log, store, link, stages, venue, upstream, feed, refresh, watch, tally, clock)
+    return _connect(
+        config, session, log, store, link, stages, venue, upstream, feed, refresh, watch, tally, clock
+    )
 
 
 def _connect(
