@@ -29,7 +29,7 @@ from appliance.orders.lifecycle import UNSETTLED
 from appliance.orders.reconcile import fate
 from appliance.pipeline import Pipeline, Stages
 from appliance.portfolio.portfolio import Portfolio
-from appliance.ports import Memory, Scribe
+from appliance.ports import FeeSource, Memory, Scribe
 from appliance.risk.gate import Gate
 from appliance.risk.limits import Limits
 from appliance.runtime import tables
@@ -162,8 +162,7 @@ async def build(
         clock=clock,
     )
     feed = await _make_feed(config, replay, stages, venue, clock, session, options)
-    refresh = FeeRefresh(venue, fees, clock, scribe)
-    await refresh.once(FIRST_S)  # or a resumed run's first signal would be denied for want of it
+    refresh = await _begin_fees(venue, stages)
     upstream = _make_upstream(stack, config, paths)
     watch = _make_watch(config, stages, link, venue, store, OwnLatch(paths.latch))
     return _connect(
@@ -285,6 +284,13 @@ def _restore_fees(session: Session, instruments: dict[InstrumentId, Instrument])
     for _, fill in session.restored.fills:
         fees.remember(fill, instruments[fill.instrument])
     return fees
+
+
+async def _begin_fees(venue: FeeSource, stages: Stages) -> FeeRefresh:
+    """Asked once before the feed begins, or a resumed run's first signal would be denied for want of it."""
+    refresh = FeeRefresh(venue, stages.desk.costs.fees, stages.clock, stages.scribe)
+    await refresh.once(FIRST_S)
+    return refresh
 
 
 def _open_memory(
