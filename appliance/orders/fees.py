@@ -33,7 +33,7 @@ class FeeBook:
 
     until_ns: CLOCK_MONOTONIC of the last instant the schedule may be used, 0 before the first one.
     cost_ppm: an entry's value with the highest fee of any tier, in ppm of the value.
-    cost_fixed: the most an order costs besides: network fee and rounding.
+    cost_fixed: the most an order of one fill costs besides: network fee and rounding.
     mismatches, unchecked: fills charged otherwise than computed, and fills nothing could be computed for.
     """
 

@@ -7,8 +7,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from appliance.domain.fees import KEEP_DAYS, MAX_RATE_PPM, MAX_TIERS, FeeSchedule, Volume, takes
-from appliance.domain.money import AMOUNT_ONE
+from appliance.domain.fees import KEEP_DAYS, MAX_RATE_PPM, MAX_TIERS, FeeSchedule, FeeTier, Volume, takes
+from appliance.domain.money import AMOUNT_ONE, Amount, Ppm
 from tests.fee_kit import BINANCE, BINANCE_BNB, CENT, DAY_NS, KRAKEN, REBATE, schedule, tier, usd
 
 
@@ -120,6 +120,15 @@ def test_the_last_allowed_values_are_allowed() -> None:
     assert schedule(tier(0, MAX_RATE_PPM, -MAX_RATE_PPM), window_days=1).worst_ppm() == MAX_RATE_PPM
 
 
+def test_what_a_schedule_does_not_say() -> None:
+    """No discount, no network fee, fees to the last unit, and thirty days of volume."""
+    least = FeeTier(volume_from=Amount(0), maker_ppm=Ppm(1), taker_ppm=Ppm(2))
+    assert (least.discount_ppm, least.numerator(maker=True)) == (0, 1_000_000)
+    assert tier(0, 1, 1, 500_000).numerator(maker=True) == 500_000
+    plain = FeeSchedule(tiers=(least,))
+    assert (plain.unit, plain.network_fee, plain.window_days) == (1, 0, 30)
+
+
 def test_a_schedule_with_an_unknown_key_is_refused() -> None:
     """A rule we do not know is a rule we would break."""
     body = msgspec.json.encode(msgspec.to_builtins(BINANCE) | {"surcharge": 1})
@@ -140,6 +149,8 @@ def test_a_schedule_with_an_unknown_key_is_refused() -> None:
         (False, False, 100, 100, True),
         (False, False, 99, 100, True),
         (False, True, 99, 0, True),
+        (False, False, 99, 0, True),
+        (False, False, 2, 1, False),
         (False, False, 99, -1, True),
     ],
 )
