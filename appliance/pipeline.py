@@ -75,6 +75,7 @@ class Pipeline:
         """
         self.book(fills)
         self._s.portfolio.mark(observation)
+        self._s.desk.costs.see(observation)
         self._s.memory.remember(observation)
         self._s.recent.note(observation)
         for strategy in self._by_instrument.get(observation.instrument, ()):
@@ -90,6 +91,7 @@ class Pipeline:
         s = self._s
         await s.desk.collect()
         s.portfolio.mark(observation)
+        s.desk.costs.see(observation)
         s.memory.remember(observation)
         s.recent.note(observation)
         self._check_losses(observation)
@@ -134,7 +136,8 @@ class Pipeline:
         if source is not None:
             allocation = share_floor(source.allocation, s.safety.recovery.share_ppm)
             wanted = share_floor(allocation, s.deploy_ppm.get(signal.strategy, 0))
-            free = min(wanted, allocation - portfolio.source_exposure(signal.strategy))
+            most = s.desk.costs.fees.affordable(allocation)  # its fees are part of an entry's cost
+            free = min(wanted, most - portfolio.source_exposure(signal.strategy))
         price = max(holding.ask, signal.reference_price)
         return Intent(
             id=IntentId(f"{self._run}/{signal.instrument}/{signal.event_ns}"),

@@ -10,6 +10,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
+from appliance.domain.fees import FeeSchedule
 from appliance.domain.ids import InstrumentId, OrderId, SourceId
 from appliance.domain.instrument import Instrument
 from appliance.domain.mode import Mode, TripReason
@@ -168,6 +169,27 @@ class AccountView(Protocol):
 
     def source_stopped(self, source: SourceId) -> bool:
         """True once its allocation's drawdown limit was passed (latched)."""
+        ...
+
+
+class FeeView(Protocol):
+    """The fee schedule as the gate sees it: words computed when a schedule came, none per order (FEE-03).
+
+    until_ns: CLOCK_MONOTONIC of the last instant it may be used, 0 if none ever came.
+    cost_ppm: an entry's value with the highest fee, in ppm of the value.
+    cost_fixed: the most an order costs besides, an amount.
+    """
+
+    until_ns: int
+    cost_ppm: int
+    cost_fixed: int
+
+
+class FeeSource(Protocol):
+    """Where a venue's fee schedule comes from."""
+
+    async def fees(self) -> FeeSchedule:
+        """The schedule now. Raises TransportError (no answer) or PeerError (one that cannot be used)."""
         ...
 
 

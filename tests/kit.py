@@ -19,7 +19,9 @@ from appliance.domain.observation import Bar
 from appliance.domain.order import Order
 from appliance.domain.verdict import Approved
 from appliance.orders.book import Orders
+from appliance.orders.costs import Costs
 from appliance.orders.desk import Desk
+from appliance.orders.fees import FeeBook
 from appliance.orders.identity import IdLedger
 from appliance.orders.reconcile import fate
 from appliance.portfolio.portfolio import Portfolio
@@ -36,7 +38,7 @@ from appliance.safety.latch import WORD_MASK, CoreLatch
 from appliance.venues.paper_engine import PaperEngine
 from appliance.venues.paper_faults import Faults
 from appliance.venues.paper_inprocess import InProcessPaper
-from appliance.venues.paper_terms import PaperTerms
+from appliance.venues.paper_terms import PaperTerms, make_fees
 from appliance.venues.wire import make_recheck
 
 SPX = InstrumentId("SPX")
@@ -353,6 +355,9 @@ class Core:
         self.breakers = Breakers(breaker_settings(), self.clock.mono_ns)
         self.door = GuardedVenue(self.venue, self.breakers)
         self.orders = Orders()
+        self.fees = FeeBook()
+        self.fees.take(make_fees(self.terms), self.clock.mono)
+        self.fees.until_ns = 2**63  # a venue that always answers; tests of fees ask for themselves
         self.gate = Gate(
             self.limits,
             self.portfolio,
@@ -364,6 +369,7 @@ class Core:
             "test",
             self.safety.recovery,
             self.breakers,
+            self.fees,
             self.orders,
         )
         self.owed: list[tuple[int, Approved, Order | None]] = []
@@ -379,6 +385,7 @@ class Core:
             self.safety.trip,
             lambda verdict: None,
             lambda index, approved, order: self.owed.append((index, approved, order)),
+            Costs(self.fees, self.clock),
         )
         self.exits = ExitFlow(self.desk, self.portfolio, self.door, self.clock, fate)
         self.steps = 0

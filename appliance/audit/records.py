@@ -49,6 +49,7 @@ KINDS: dict[str, str] = {
     "denied_count": "denials of a chatty source, counted instead of listed",
     "order": "an order changed its state",
     "fill": "the venue executed part of an order",
+    "fees": "the venue told a fee schedule that is new or has changed",
     "venue": "the venue reported something that does not fit our books",
     "mode": "the mode changed",
     "trip": "the gate was latched shut",

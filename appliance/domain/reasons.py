@@ -37,6 +37,8 @@ class Reason(StrEnum):
     STOP_DISTANCE = "STOP_DISTANCE"
     EQUITY_MISSING = "EQUITY_MISSING"
     EQUITY_STALE = "EQUITY_STALE"
+    FEES_MISSING = "FEES_MISSING"
+    FEES_STALE = "FEES_STALE"
     POSITION_CAP = "POSITION_CAP"
     ALLOCATION = "ALLOCATION"
     DAILY_LOSS = "DAILY_LOSS"
@@ -83,6 +85,8 @@ MEANING: dict[Reason, str] = {
     Reason.STOP_DISTANCE: "the protective stop is further away than allowed",
     Reason.EQUITY_MISSING: "the venue has not confirmed the account's value",
     Reason.EQUITY_STALE: "the account's value is too old",
+    Reason.FEES_MISSING: "the venue has not told its fee schedule",
+    Reason.FEES_STALE: "the fee schedule is older than five minutes",
     Reason.POSITION_CAP: "position with all working orders would pass the cap",
     Reason.ALLOCATION: "the strategy's exposure would pass its allocation",
     Reason.DAILY_LOSS: "the daily loss limit is reached",

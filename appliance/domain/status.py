@@ -163,6 +163,22 @@ class Histogram(Struct, frozen=True):
     p99_us: int
 
 
+class FeeLine(Struct, frozen=True, kw_only=True):
+    """The venue's fee schedule. age_s: since it was asked for, -1 if none came.  tier: in force, from 1.
+
+    usable: young enough for new exposure.  mismatches, unchecked: fills charged otherwise than computed, and
+    fills nothing could be computed for, since this start.  problem: why the last question failed, or empty.
+    """
+
+    age_s: int = -1
+    usable: bool = False
+    tier: int = 0
+    tiers: int = 0
+    mismatches: int = 0
+    unchecked: int = 0
+    problem: str = ""
+
+
 class Status(Struct, frozen=True, kw_only=True):
     """One consistent picture. sealed: False until configuration sealing exists.
 
@@ -203,3 +219,4 @@ class Status(Struct, frozen=True, kw_only=True):
     recovery_due: bool = False
     disk: Disk | None = None
     breakers: tuple[BreakerLine, ...] = ()
+    fees: FeeLine = FeeLine()

@@ -13,12 +13,14 @@ from appliance.domain.describe import describe_fill, describe_order
 from appliance.domain.ids import InstrumentId, SourceId
 from appliance.domain.instrument import Instrument
 from appliance.domain.mode import TripReason
+from appliance.domain.money import AMOUNT_EXP, format_scaled
 from appliance.domain.order import Fill, Filled, Order, VenueEvent
 from appliance.domain.sequence import EventSequence
 from appliance.orders.book import Change, Orders
+from appliance.orders.costs import Costs
 from appliance.orders.identity import IdLedger
 from appliance.orders.lifecycle import ENDED
-from appliance.ports import InstrumentView, Scribe
+from appliance.ports import Clock, InstrumentView, Scribe
 
 KEEP_ENDED = 1_000
 
@@ -51,6 +53,8 @@ class Booking:
         books: Books,
         scribe: Scribe,
         trip: Callable[[TripReason, str], None],
+        costs: Costs,
+        clock: Clock,
     ) -> None:
         self.sequence = EventSequence()
         self._orders = orders
@@ -58,6 +62,8 @@ class Booking:
         self._books = books
         self._scribe = scribe
         self._trip = trip
+        self._costs = costs
+        self._clock = clock
 
     def take(self, events: Iterable[VenueEvent]) -> list[Change]:
         """Books what can be booked now: in order, each event once."""
@@ -76,11 +82,10 @@ class Booking:
                 self._scribe.note("venue", {"order_id": order.id, "problem": change.problem, "seq": seq})
             return
         self.count(order)
+        self._ended(order)
         instrument = self.instrument(order.instrument)
         if quiet or instrument is None:
             return  # SEND is not an entry of its own: the verdict before it and the answer after it are
-        if order.state in ENDED:
-            self._ids.add(order.id, order.state)
         data = describe_order(order, instrument) | {"why": why, "seq": seq}
         self._scribe.note("order", data, causes=cause_of(order), orders=(order,))
 
@@ -109,16 +114,28 @@ class Booking:
         view = self._books.view(fill.instrument)
         if view is None:  # apply_fill has raised for it; this keeps the types honest
             return
-        if order.state in ENDED:
-            self._ids.add(order.id, order.state)
         data = describe_fill(fill, order.source, view.instrument) | {"state": order.state, "seq": event.seq}
         data["raw"] = {"qty": str(fill.qty), "price": str(fill.price), "fee": str(fill.fee)}
+        first, now_ns = order.filled == fill.qty, self._clock.mono_ns()
+        fee = self._costs.fees.check(fill, view.instrument, first=first, now_ns=now_ns)
+        data["fee_expected"] = "" if fee.expected is None else format_scaled(fee.expected, AMOUNT_EXP)
         self._scribe.note("fill", data, causes=cause_of(order), orders=(order,))
+        if fee.differs:  # booked as charged: the venue's cash is what the account has
+            told = {"problem": "the fee is not the schedule's", "seq": event.seq, "trade": fill.trade_id}
+            sums = {"charged": data["fee"], "expected": data["fee_expected"]}
+            self._scribe.note("venue", told | sums, causes=cause_of(order))
+        self._costs.filled(fill)
+        self._ended(order)
         if view.position != event.position_after or self._books.cash != event.cash_after:
             self._trip(
                 TripReason.POSITION_DISAGREEMENT,
                 f"after {fill.trade_id}: ours {view.position}, venue {event.position_after}",
             )
+
+    def _ended(self, order: Order) -> None:
+        if order.state in ENDED:
+            self._ids.add(order.id, order.state)
+            self._costs.ended(order)
 
 
 def cause_of(order: Order) -> tuple[int, ...]:

@@ -30,6 +30,7 @@ from appliance.domain.verdict import Approved, ApprovedList, Denied, OrderClass,
 from appliance.orders.admission import Admission
 from appliance.orders.book import Change, Orders
 from appliance.orders.booking import Booking, Books, cause_of
+from appliance.orders.costs import Costs
 from appliance.orders.identity import IdLedger
 from appliance.orders.results import Results
 from appliance.orders.sending import Sender
@@ -69,11 +70,14 @@ class Desk:
         trip: Callable[[TripReason, str], None],
         count: Callable[[Verdict], None],
         owe: Callable[[int, Approved, Order | None], None],
+        costs: Costs,
     ) -> None:
         self.orders = orders
-        self.booking = Booking(orders, ids, books, scribe, trip)
+        self.costs = costs
+        self.booking = Booking(orders, ids, books, scribe, trip, costs, clock)
         self.admission = Admission()
         self._gate = gate
+        self._books = books
         self._ids = ids
         self._venue = venue
         self._scribe = scribe
@@ -122,7 +126,7 @@ class Desk:
             return verdict
         try:
             rows = self._record(verdict, wish.index)
-            data = describe_verdict(verdict, instrument)
+            data = describe_verdict(verdict, instrument) | self._cost(verdict)
             ticket = self._scribe.note("verdict", data, causes=(wish.index,), orders=rows)
             await self._await_record(ticket, verdict, rows[0] if rows else None)
             await self._sender.send(verdict)
@@ -265,6 +269,13 @@ class Desk:
             self._owe(ticket.index, approved, order)
             data = {"owed": ticket.index, "why": "an exit left before its entry was durable"}
             self._scribe.note("gap", data)
+
+    def _cost(self, approved: Approved) -> dict[str, object]:
+        """What an entry is expected to cost; nothing of it decides, and an exit does not wait for it."""
+        if approved.order_class is not OrderClass.INCREASE or approved.action is Action.AMEND:
+            return {}
+        view = self._books.view(approved.instrument)
+        return {} if view is None else self.costs.entry(approved, view)
 
 
 def _denied(intent: Intent, order_class: OrderClass, reason: Reason, detail: str) -> Denied:

@@ -9,7 +9,7 @@ from typing import Protocol
 from appliance.domain.intent import Intent, Side
 from appliance.domain.mode import Mode
 from appliance.domain.reasons import Reason
-from appliance.ports import AccountView, Clock, InstrumentView
+from appliance.ports import AccountView, Clock, FeeView, InstrumentView
 from appliance.risk.breaker import Breaker
 from appliance.risk.limits import InstrumentLimits, Limits
 from appliance.safety.holds import Holds
@@ -43,6 +43,7 @@ class Conditions:
         holds: Holds,
         modes: ModeSource,
         order_entry: Breaker,
+        fees: FeeView,
         clock: Clock,
     ) -> None:
         self._limits = limits
@@ -50,15 +51,17 @@ class Conditions:
         self._holds = holds
         self._modes = modes
         self._order_entry = order_entry
+        self._fees = fees
         self._clock = clock
 
-    def standing(
+    def standing(  # noqa: C901 - flat: one condition for each row of the matrix
         self,
         intent: Intent,
         view: InstrumentView,
         limits: InstrumentLimits | None,
         shut: Reason | None,
         market_ns: int,
+        now_ns: int,
     ) -> Iterator[Reason]:
         """Every condition of the matrix that stands now, in the matrix's order."""
         account, bounds = self._account, self._limits.account
@@ -80,12 +83,12 @@ class Conditions:
         equity = _equity_condition(account, bounds.max_equity_age_ns, market_ns)
         if equity is not None:
             yield equity
+        if now_ns > self._fees.until_ns:
+            yield Reason.FEES_STALE if self._fees.until_ns else Reason.FEES_MISSING
         source = self._limits.sources.get(intent.source)
         if source is None or limits is None:
             yield Reason.NO_LIMIT
-        elif intent.instrument not in source.instruments or (
-            intent.side is _SELL and not source.allow_short
-        ):
+        elif intent.instrument not in source.instruments or (intent.side is _SELL and not source.allow_short):
             yield Reason.NOT_ALLOWED
         price = _price_condition(view, limits, market_ns)
         if price is not None:

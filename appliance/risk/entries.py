@@ -12,7 +12,7 @@ from appliance.domain.instrument import Instrument
 from appliance.domain.intent import Intent, OrderType, Side, TimeInForce
 from appliance.domain.money import PPM_ONE, format_scaled, format_share, round_down, round_up
 from appliance.domain.reasons import Reason
-from appliance.ports import AccountView, InstrumentView
+from appliance.ports import AccountView, FeeView, InstrumentView
 from appliance.risk.limits import AccountLimits, InstrumentLimits, SourceLimits
 
 Refusal: TypeAlias = tuple[Reason, str] | None
@@ -146,13 +146,16 @@ def position_cap(
 
 
 def allocation(
-    intent: Intent, view: InstrumentView, exposure: int, source: SourceLimits, dear: int
+    intent: Intent, view: InstrumentView, exposure: int, source: SourceLimits, dear: int, fees: FeeView
 ) -> Refusal:
-    """Cost of what the source holds, has working and asks for."""
+    """Cost of what the source holds, has working and asks for, each with one fee at the highest rate: the one
+    its entry, or leaving what is held, will still cost (CONTROLS 1: the capital an order ties up)."""
     value = intent.qty * dear * view.instrument.amount_factor
-    if exposure + value <= source.allocation:
+    if (exposure + value) * fees.cost_ppm <= (source.allocation - fees.cost_fixed) * PPM_ONE:
         return None
-    return Reason.ALLOCATION, f"{_money(exposure)} + {_money(value)} > {_money(source.allocation)}"
+    fee = (exposure + value) * (fees.cost_ppm - PPM_ONE) // PPM_ONE + fees.cost_fixed
+    sums = f"{_money(exposure)} + {_money(value)} + fees {_money(fee)}"
+    return Reason.ALLOCATION, f"{sums} > {_money(source.allocation)}"
 
 
 def _price(instrument: Instrument, price: int) -> str:

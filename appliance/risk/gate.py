@@ -18,7 +18,7 @@ from appliance.domain.money import PPM_ONE, Price, Qty, format_share
 from appliance.domain.order import Order
 from appliance.domain.reasons import Reason
 from appliance.domain.verdict import Approved, ApprovedList, Denied, Flag, OrderClass, Verdict
-from appliance.ports import AccountView, Clock, InstrumentView
+from appliance.ports import AccountView, Clock, FeeView, InstrumentView
 from appliance.risk import entries, lists
 from appliance.risk.breakers import Breakers
 from appliance.risk.changes import Becomes, NothingWorks, Working, as_new, becomes, beside, target_of
@@ -64,18 +64,21 @@ class _Judge:
         account_name: str,
         plan: RecoveryPlan,
         breakers: Breakers,
+        fees: FeeView,
         working: Working | None = None,
     ) -> None:
         self._limits = limits
         self._account = account
         self._latch = latch
-        self._conditions = Conditions(limits, account, holds, modes, breakers[Component.ORDER_ENTRY], clock)
+        entry = breakers[Component.ORDER_ENTRY]
+        self._conditions = Conditions(limits, account, holds, modes, entry, fees, clock)
         self._seen = seen
         self._clock = clock
         self._account_name = account_name
         self._plan = plan
         shares = {share for each in PLANS.values() for share in each}
         self._shares = {share: share_of(limits, share) for share in shares}
+        self._fees = fees
         self._working = working or NothingWorks()
 
     def _judge(
@@ -91,7 +94,7 @@ class _Judge:
         market_ns = self._clock.utc_ns()
         limits = self._limits.instruments.get(intent.instrument)
         how = _PASS
-        for standing in self._conditions.standing(intent, view, limits, shut, market_ns):
+        for standing in self._conditions.standing(intent, view, limits, shut, market_ns, now_ns):
             cell = MATRIX[standing][order_class]
             if cell is Cell.DENY:
                 return _denied(intent, order_class, standing, self._conditions.why(standing, intent))
@@ -144,7 +147,7 @@ class _Judge:
             or entries.collar(intent, instrument, limits, reference)
             or entries.position_cap(intent, view, account, bounds.account, dear)
             or entries.allocation(
-                intent, view, account.source_exposure(intent.source) - freed, source, dear
+                intent, view, account.source_exposure(intent.source) - freed, source, dear, self._fees
             )
             or (entries.self_trade(intent, reference, nearest) if nearest is not None else None)
         )
@@ -234,7 +237,7 @@ class Gate(_Judge):
         market_ns = self._clock.utc_ns()
         limits = self._limits.instruments.get(order.instrument)
         wish = as_new(intent, change, change.qty - order.filled)
-        for standing in self._conditions.standing(wish, view, limits, shut, market_ns):
+        for standing in self._conditions.standing(wish, view, limits, shut, market_ns, now_ns):
             return _denied(intent, _INCREASE, standing, self._conditions.why(standing, intent))
         freed = order.leaves * max(order.price or 0, order.stop_price or 0) * view.instrument.amount_factor
         apart = beside(view, order.side, -order.leaves)  # the two legs of an OCO count as one

@@ -52,6 +52,8 @@ MATRIX: dict[Reason, dict[OrderClass, Cell]] = {
     Reason.DRAWDOWN: _row(D, P, P, P),
     Reason.EQUITY_MISSING: _row(D, P, P, P),
     Reason.EQUITY_STALE: _row(D, P, P, P),
+    Reason.FEES_MISSING: _row(D, P, P, P),
+    Reason.FEES_STALE: _row(D, P, P, P),
     # permissions and limits that are not there
     Reason.NOT_ALLOWED: _row(D, P, P, P),
     Reason.NO_LIMIT: _row(D, Cell.SLICE, P, P),

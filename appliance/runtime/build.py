@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
-import random
 import time
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 
 from msgspec import Struct
 
-from appliance.audit.notes import COSIGNATURE_KEY, NOTE_KEY
-from appliance.domain.breaker import Component
-from appliance.domain.errors import ConfigError, TransportError
-from appliance.domain.ids import InstrumentId, SourceId
-from appliance.domain.instrument import Instrument
+from appliance.domain.errors import ConfigError
+from appliance.domain.ids import SourceId
+from appliance.domain.order import Order
+from appliance.domain.verdict import Approved
 from appliance.market.pace import Pacer
 from appliance.market.quality import DataQuality
 from appliance.market.replay import Replay
-from appliance.memory.service_store import MemorySettings
+from appliance.orders.book import Orders
+from appliance.orders.costs import Costs
 from appliance.orders.desk import Desk
 from appliance.orders.identity import IdLedger
 from appliance.orders.reconcile import fate
@@ -30,21 +29,23 @@ from appliance.risk.gate import Gate
 from appliance.risk.limits import Limits
 from appliance.runtime import tables
 from appliance.runtime.breaker_watch import BreakerWatch
+from appliance.runtime.build_edges import begin_fees, make_upstream, open_memory, open_venue
 from appliance.runtime.build_state import (
     make_portfolio,
     open_log,
     open_ring,
     recovery_plan,
+    restore_fees,
     restore_orders,
     venue_note,
 )
 from appliance.runtime.clock import ReplayClock, WallClock
 from appliance.runtime.clock_loop import ClockLoop, ReadClock, counts_real_time, remembered_clock
 from appliance.runtime.config import Config
+from appliance.runtime.fee_refresh import FeeRefresh
 from appliance.runtime.feed import ReplayFeed
 from appliance.runtime.guard_link import PageLink, boot_text
-from appliance.runtime.guarded import GuardedExchange, GuardedMemory, GuardedVenue
-from appliance.runtime.no_memory import NoMemory
+from appliance.runtime.guarded import GuardedVenue
 from appliance.runtime.owed import exits_into
 from appliance.runtime.own_latch import OwnLatch
 from appliance.runtime.paths import Paths
@@ -62,17 +63,9 @@ from appliance.safety.exits import ExitFlow
 from appliance.safety.holds import Holds
 from appliance.safety.latch import CoreLatch
 from appliance.safety.recovery_plan import RecoveryPlan
-from appliance.storage.keys import read_verifier
 from appliance.storage.log_client import LogClient
-from appliance.storage.log_reader import LogReader
-from appliance.upstream.client import UpstreamClient, UpstreamSettings
+from appliance.upstream.client import UpstreamClient
 from appliance.validation.recent import RecentPrices
-from appliance.venues.paper_client import PaperClient
-from appliance.venues.paper_engine import PaperEngine
-from appliance.venues.paper_inprocess import InProcessPaper
-from appliance.venues.wire import make_recheck
-
-VENUE_TRIES, VENUE_PAUSE_S = 100, 0.05  # both processes are often started together
 
 
 class Options(Struct, frozen=True, kw_only=True):
@@ -100,6 +93,7 @@ class Parts(Struct, kw_only=True):
     memory: Memory
     upstream: UpstreamClient
     feed: ReplayFeed
+    fee_refresh: FeeRefresh
     watch: SafetyLoop
     breakers: BreakerWatch
     tally: Tally
@@ -136,14 +130,59 @@ async def build(
     begin_start_holds(safety, WallClock())
     safety.start(remembered_mode(paths.log))
     breakers = Breakers(config.breaker.settings(), time.monotonic_ns)
-    venue = GuardedVenue(await _open_venue(stack, config, instruments, latch, session), breakers)
+    venue = GuardedVenue(await open_venue(stack, config, instruments, latch, session), breakers)
     write_note(paths.venue_note, venue_note(config, session))
     portfolio = make_portfolio(config, instruments, limits, session)
     ids, orders = IdLedger.restored(known_orders(paths.log)), restore_orders(session)
-    account, plan = session.account, safety.recovery
-    gate = Gate(limits, portfolio, latch, safety.holds, safety, ids, clock, account, plan, breakers, orders)
-    desk = Desk(
-        TimedGate(gate, tally),
+    account, plan, fees = session.account, safety.recovery, restore_fees(session, instruments)
+    gate = Gate(
+        limits, portfolio, latch, safety.holds, safety, ids, clock, account, plan, breakers, fees, orders
+    )
+    desk = _make_desk(
+        TimedGate(gate, tally), orders, ids, portfolio, venue, scribe, clock, safety, tally,
+        exits_into(exits_ring), Costs(fees, clock),
+    )  # fmt: skip
+    stages = Stages(
+        portfolio=portfolio,
+        strategies=tables.make_strategies(config, instruments),
+        recent=RecentPrices(tables.nominal_bar_ns(config)),
+        signal_limits=tables.make_signal_limits(config, instruments),
+        limits=limits,
+        deploy_ppm={SourceId(name): int(table.deploy) for name, table in config.strategies.items()},
+        memory=open_memory(stack, config, paths, instruments, breakers),
+        desk=desk,
+        exits=ExitFlow(desk, portfolio, venue, clock, fate),
+        safety=safety,
+        scribe=scribe,
+        clock=clock,
+    )
+    feed = await _make_feed(config, replay, stages, venue, clock, session, options)
+    refresh = await begin_fees(venue, stages)
+    upstream = make_upstream(stack, config, paths, breakers)
+    watch = _make_watch(config, stages, link, venue, store, clock_loop, OwnLatch(paths.latch))
+    told = BreakerWatch(breakers, safety.holds, scribe, WallClock(), venue.name)
+    watch.before_beat = told.round
+    return _connect(
+        config, session, log, store, link, stages, venue, upstream, feed, refresh, watch, told, tally,
+        clock, clock_loop,
+    )  # fmt: skip
+
+
+def _make_desk(
+    gate: TimedGate,
+    orders: Orders,
+    ids: IdLedger,
+    portfolio: Portfolio,
+    venue: GuardedVenue,
+    scribe: CoreScribe,
+    clock: ReplayClock,
+    safety: SafetyController,
+    tally: Tally,
+    owe: Callable[[int, Approved, Order | None], None],
+    costs: Costs,
+) -> Desk:
+    return Desk(
+        gate,
         orders,
         ids,
         portfolio,
@@ -153,31 +192,9 @@ async def build(
         clock,
         safety.trip,
         tally.verdict,
-        exits_into(exits_ring),
+        owe,
+        costs,
     )
-    stages = Stages(
-        portfolio=portfolio,
-        strategies=tables.make_strategies(config, instruments),
-        recent=RecentPrices(tables.nominal_bar_ns(config)),
-        signal_limits=tables.make_signal_limits(config, instruments),
-        limits=limits,
-        deploy_ppm={SourceId(name): int(table.deploy) for name, table in config.strategies.items()},
-        memory=_open_memory(stack, config, paths, instruments, breakers),
-        desk=desk,
-        exits=ExitFlow(desk, portfolio, venue, clock, fate),
-        safety=safety,
-        scribe=scribe,
-        clock=clock,
-    )
-    feed = await _make_feed(config, replay, stages, venue, clock, session, options)
-    upstream = _make_upstream(stack, config, paths, breakers)
-    watch = _make_watch(config, stages, link, venue, store, clock_loop, OwnLatch(paths.latch))
-    told = BreakerWatch(breakers, safety.holds, scribe, WallClock(), venue.name)
-    watch.before_beat = told.round
-    return _connect(
-        config, session, log, store, link, stages, venue, upstream, feed, watch, told, tally, clock,
-        clock_loop,
-    )  # fmt: skip
 
 
 def _make_safety(
@@ -199,6 +216,7 @@ def _connect(
     venue: GuardedVenue,
     upstream: UpstreamClient,
     feed: ReplayFeed,
+    fee_refresh: FeeRefresh,
     watch: SafetyLoop,
     breakers: BreakerWatch,
     tally: Tally,
@@ -221,6 +239,7 @@ def _connect(
         memory=memory,
         upstream=upstream,
         feed=feed,
+        fee_refresh=fee_refresh,
         watch=watch,
         breakers=breakers,
         tally=tally,
@@ -229,72 +248,6 @@ def _connect(
     )
     feed.on_caught_up = lambda: _caught_up(parts)
     return parts
-
-
-async def _open_venue(
-    stack: AsyncExitStack,
-    config: Config,
-    instruments: dict[InstrumentId, Instrument],
-    latch: CoreLatch,
-    session: Session,
-) -> PaperClient | InProcessPaper:
-    recheck = make_recheck(latch, WallClock())
-    if config.venue.transport == "in-process":
-        engine = PaperEngine(session.account, instruments.values(), tables.make_terms(config))
-        return InProcessPaper(engine, recheck)
-    client = PaperClient(
-        f"http://127.0.0.1:{config.venue.port}",
-        session.account,
-        recheck,
-        WallClock(),
-        after=session.restored.venue_seq,
-    )
-    await stack.enter_async_context(client)
-    for _ in range(VENUE_TRIES):
-        try:
-            await client.open()
-        except TransportError:
-            await asyncio.sleep(VENUE_PAUSE_S)
-        else:
-            return client
-    await client.open()
-    return client
-
-
-def _open_memory(
-    stack: AsyncExitStack,
-    config: Config,
-    paths: Paths,
-    instruments: dict[InstrumentId, Instrument],
-    breakers: Breakers,
-) -> GuardedMemory | NoMemory:
-    if not config.memory.enabled:
-        return NoMemory()
-    settings = MemorySettings(bar_ns=tables.nominal_bar_ns(config), timeout_ns=int(config.memory.timeout))
-    memory = GuardedMemory(
-        paths.memory, instruments, settings, time.monotonic_ns, breakers[Component.MEMORY]
-    )
-    memory.start()
-    stack.push_async_callback(memory.close)
-    return memory
-
-
-def _make_upstream(
-    stack: AsyncExitStack, config: Config, paths: Paths, breakers: Breakers
-) -> UpstreamClient:
-    reader = LogReader(paths.log)
-    stack.callback(reader.close)
-    return UpstreamClient(
-        UpstreamSettings(
-            directory=paths.log,
-            log_key=read_verifier(paths.trust / "log.vkey", NOTE_KEY),
-            witness_key=read_verifier(paths.trust / "witness.vkey", COSIGNATURE_KEY),
-        ),
-        reader,
-        GuardedExchange(config.upstream.url, breakers[Component.UPSTREAM]),
-        now_ns=time.time_ns,
-        uniform=random.uniform,
-    )
 
 
 async def _make_feed(

@@ -9,6 +9,7 @@ from appliance.domain.ids import InstrumentId
 from appliance.domain.instrument import Instrument
 from appliance.domain.money import Amount
 from appliance.orders.book import Orders
+from appliance.orders.fees import FeeBook
 from appliance.orders.reconcile import as_restored
 from appliance.portfolio.portfolio import Portfolio
 from appliance.risk.limits import Limits
@@ -47,6 +48,14 @@ def make_portfolio(
     portfolio = Portfolio(instruments.values(), Amount(int(config.venue.start_cash)), allocations)
     portfolio.restore_peaks(session.restored.resets)
     return portfolio
+
+
+def restore_fees(session: Session, instruments: dict[InstrumentId, Instrument]) -> FeeBook:
+    """The volume that decides the tier is that of the run's fills; a schedule is asked for again."""
+    fees = FeeBook()
+    for _, fill in session.restored.fills:
+        fees.remember(fill, instruments[fill.instrument])
+    return fees
 
 
 def recovery_plan(config: Config, paths: Paths, scribe: CoreScribe, clock: ReplayClock) -> RecoveryPlan:

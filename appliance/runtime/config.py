@@ -11,7 +11,7 @@ from typing import Literal
 from msgspec import Struct
 
 from appliance.risk.breaker import BreakerSettings
-from appliance.runtime.units import Duration, Money, Share, Size
+from appliance.runtime.units import Duration, Money, Rate, Share, Size
 from appliance.safety.recovery_plan import DEFAULT_EVERY_NS
 
 RESERVE_LEAST = 1_000_000
@@ -47,18 +47,31 @@ class FeedConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     source: tuple[SourceConfig, ...]
 
 
+class FeeTierConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """[[venue.tier]]: the fees from this volume on, of the 30 days before."""
+
+    volume: Money
+    maker_fee: Rate
+    taker_fee: Rate
+
+
 class VenueConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """[venue]: the paper venue, in its own process or inside the core."""
+    """[venue]: the paper venue, in its own process or inside the core.
+
+    maker_fee, taker_fee: below the first tier; negative: a rebate.  network_fee: of one order.
+    """
 
     kind: Literal["paper"]
     transport: Literal["process", "in-process"]
     port: int
     start_cash: Money
-    maker_fee: Share
-    taker_fee: Share
+    maker_fee: Rate
+    taker_fee: Rate
     spread: Share
     depth: Money
     allow_short: bool
+    network_fee: Money | None = None
+    tier: tuple[FeeTierConfig, ...] = ()
 
 
 class InstrumentLimitsConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -172,6 +172,7 @@ class _Core:
             group.create_task(_deadly("audit log", self._watch_log()))
             group.create_task(_deadly("clock watch", self._parts.clock_loop.run()))
             group.create_task(_deadly("disk watch", self._disk.run()))
+            group.create_task(self._degrades("fee schedule", self._parts.fee_refresh.run()))
             group.create_task(self._feed())
             group.create_task(self._heartbeats())
             group.create_task(self._told())

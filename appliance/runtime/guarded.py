@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import Protocol
 
 from appliance.domain.breaker import BreakerOpenError, Component
+from appliance.domain.fees import FeeSchedule
 from appliance.domain.ids import InstrumentId, OrderId
 from appliance.domain.observation import Observation
 from appliance.domain.order import VenueAccount, VenueEvent, VenueOrder
 from appliance.domain.reasons import Reason
 from appliance.domain.verdict import Approved, ApprovedList, OrderClass
 from appliance.memory.service_store import MemoryService, MemorySettings
-from appliance.ports import PaperMarket, Precedent, StoppedAtWire, Venue
+from appliance.ports import FeeSource, PaperMarket, Precedent, StoppedAtWire, Venue
 from appliance.risk.breaker import Breaker
 from appliance.risk.breakers import Breakers
 from appliance.upstream.exchange import Answer, Exchange
@@ -30,12 +31,12 @@ _MEMORY_FAULTS = ("timeout", "unavailable", "down")
 _ASKED_TOO_OFTEN, _SERVER_ERROR = 429, 500
 
 
-class PaperVenue(Venue, PaperMarket, Protocol):
-    """Both halves of a paper venue: its account and its market."""
+class PaperVenue(Venue, FeeSource, PaperMarket, Protocol):
+    """A paper venue: its account, its fees and its market."""
 
 
 class GuardedVenue:
-    """Implements ports.Venue and ports.PaperMarket on a venue that does.
+    """Implements ports.Venue, FeeSource and PaperMarket on a venue that does.
 
     A failure is an exception: no answer, or one that is none. What the venue rejects comes back as an event,
     and a venue that rejects works.
@@ -100,6 +101,11 @@ class GuardedVenue:
         """Never refused."""
         with self._look_ups.guard(exempt=True):
             return await self._venue.account()
+
+    async def fees(self) -> FeeSchedule:
+        """Never refused: without a schedule there is no new exposure."""
+        with self._look_ups.guard(exempt=True):
+            return await self._venue.fees()
 
     async def step(self, observation: Observation, number: int) -> None:
         """Raises BreakerOpenError, a TransportError, if the breaker refuses: the feed asks again."""

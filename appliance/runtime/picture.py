@@ -9,6 +9,7 @@ from appliance.domain.mode import Mode, TripReason
 from appliance.domain.money import AMOUNT_ONE, PPM_ONE, format_scaled, format_share
 from appliance.domain.status import (
     AuditHead,
+    FeeLine,
     Lamp,
     LimitLine,
     Part,
@@ -87,6 +88,7 @@ class Picture:
             recovery_due=safety.recovery.due and safety.recovery.share_ppm < PPM_ONE,
             disk=self._disk.picture(),
             breakers=p.breakers.lines(),
+            fees=self._fee_line(),
         )
 
     async def wait_change(self, seen: int) -> int:
@@ -121,6 +123,7 @@ class Picture:
             Part("venue", "down" if p.watch.venue_problem else "ok", p.watch.venue_problem or "answers"),
             Part("upstream", "degraded" if trouble else "ok", trouble or "co-signs checkpoints"),
             p.clock_loop.part(),
+            self._fees(),
             self._memory(),
             disk_part(self._disk.picture()),
             p.breakers.part(),
@@ -130,6 +133,13 @@ class Picture:
     def degraded(self) -> int:
         """How many parts are not ok."""
         return sum(part.state != "ok" for part in self.health())
+
+    def _fee_line(self) -> FeeLine:
+        clock = self._parts.clock
+        return self._parts.desk.costs.fees.line(clock.mono_ns(), clock.utc_ns())
+
+    def _fees(self) -> Part:
+        return fees_part(self._fee_line())
 
     def _memory(self) -> Part:
         memory = self._parts.memory
@@ -182,6 +192,18 @@ class Picture:
             witness=upstream.witness,
             alarm=upstream.alarm,
         )
+
+
+def fees_part(line: FeeLine) -> Part:
+    """Without a schedule that may be used nothing new is opened: the part is down. Exits never need one."""
+    if line.age_s < 0:
+        return Part("fees", "down", f"no schedule: {line.problem}; entries are denied")
+    told = f"schedule {line.age_s} s old, tier {line.tier} of {line.tiers}"
+    if line.mismatches:
+        told += f"; {line.mismatches} fills charged otherwise"
+    if not line.usable:
+        return Part("fees", "down", f"{told}; too old, entries are denied: {line.problem}")
+    return Part("fees", "degraded" if line.problem else "ok", f"{told}; {line.problem}".rstrip("; "))
 
 
 def _stopped_because(drawdown_ppm: int) -> str:

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from appliance.domain.errors import ConfigError
+from appliance.domain.fees import FeeTier
 from appliance.domain.ids import InstrumentId, SourceId
 from appliance.domain.instrument import Instrument, make_instrument
 from appliance.domain.money import Amount, Ppm, Qty, parse_scaled
@@ -21,7 +22,7 @@ from appliance.safety.refusals import RefusedShare
 from appliance.signals.registry import make_strategy, read_params
 from appliance.signals.strategy import Strategy
 from appliance.validation.signals import SignalLimits
-from appliance.venues.paper_terms import PaperTerms
+from appliance.venues.paper_terms import PaperTerms, make_fees
 
 _SOURCE_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
 
@@ -79,14 +80,29 @@ def make_limits(config: Config, instruments: dict[InstrumentId, Instrument]) -> 
 def make_terms(config: Config) -> PaperTerms:
     """Of the paper venue."""
     venue = config.venue
-    return PaperTerms(
+    network_fee = 0 if venue.network_fee is None else _money(venue.network_fee, config, "venue.network_fee")
+    terms = PaperTerms(
         start_cash=Amount(int(venue.start_cash)),
         maker_fee_ppm=Ppm(int(venue.maker_fee)),
         taker_fee_ppm=Ppm(int(venue.taker_fee)),
         spread_ppm=Ppm(int(venue.spread)),
         depth_value=Amount(_money(venue.depth, config, "venue.depth")),
         allow_short=venue.allow_short,
+        network_fee=Amount(network_fee),
+        tiers=tuple(
+            FeeTier(
+                volume_from=Amount(_money(table.volume, config, f"venue.tier.{index}.volume")),
+                maker_ppm=Ppm(int(table.maker_fee)),
+                taker_ppm=Ppm(int(table.taker_fee)),
+            )
+            for index, table in enumerate(venue.tier)
+        ),
     )
+    try:
+        make_fees(terms)
+    except ValueError as error:
+        raise ConfigError("the fees of [venue] cannot be used", str(error)) from error
+    return terms
 
 
 def make_quality(config: Config) -> dict[InstrumentId, QualityLimits]:
@@ -155,9 +171,7 @@ def nominal_bar_ns(config: Config) -> int:
     return int(max([*intervals, 0]) or max(built, default=0) or 1_000_000_000)
 
 
-def _source(
-    table: SourceConfig, key: str, instruments: dict[InstrumentId, Instrument], base: Path
-) -> Source:
+def _source(table: SourceConfig, key: str, instruments: dict[InstrumentId, Instrument], base: Path) -> Source:
     instrument = instruments.get(InstrumentId(table.instrument))
     if instrument is None:
         known = ", ".join(instruments)

@@ -1,7 +1,7 @@
 """Quantities with units, as configuration writes them; a bare number where a unit is needed is refused.
 
-`"2 %"`, `"5 bp"`, `"300 ppm"` are shares; `"250 ms"`, `"10 d"` durations; `"25000 USD"` an amount; `"4 GB"`
-(4,000,000,000 bytes) and `"16 MiB"` sizes.
+`"2 %"`, `"5 bp"`, `"300 ppm"` are shares, and rates, which may be negative: `"-0.5 bp"`; `"250 ms"`,
+`"10 d"` durations; `"25000 USD"` an amount; `"4 GB"` (4,000,000,000 bytes) and `"16 MiB"` sizes.
 """
 
 from __future__ import annotations
@@ -39,6 +39,10 @@ class Share(int):
     """Parts per million."""
 
 
+class Rate(int):
+    """Parts per million; negative is what is paid to us, such as a rebate."""
+
+
 class Duration(int):
     """Nanoseconds."""
 
@@ -68,6 +72,13 @@ def parse_share(value: object) -> Share:
     if unit not in _SHARE_EXP:
         raise ValueError(f"unit {unit!r} is none of {', '.join(_SHARE_EXP)}")
     return Share(parse_scaled(number, _SHARE_EXP[unit]))
+
+
+def parse_rate(value: object) -> Rate:
+    """`"10 bp"` → 1,000, `"-0.5 bp"` → −50. Raises ValueError."""
+    if isinstance(value, str) and value.lstrip().startswith("-"):
+        return Rate(-parse_share(value.lstrip()[1:]))
+    return Rate(parse_share(value))
 
 
 def parse_duration(value: object) -> Duration:
@@ -124,6 +135,7 @@ def decode_hook(kind: type, value: object) -> Any:
     """msgspec's hook for the types of this module."""
     parsers: dict[type, Any] = {
         Share: parse_share,
+        Rate: parse_rate,
         Duration: parse_duration,
         Money: parse_money,
         Size: parse_size,

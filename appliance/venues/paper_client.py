@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from appliance.domain.errors import PeerError, RefusedError, TransportError
+from appliance.domain.fees import FeeSchedule
 from appliance.domain.ids import InstrumentId, OrderId
 from appliance.domain.observation import Observation
 from appliance.domain.order import VenueAccount, VenueEvent, VenueOrder
@@ -36,11 +37,12 @@ _NEWS: msgspec.json.Decoder[_News] = msgspec.json.Decoder(_News)
 _ORDER: msgspec.json.Decoder[VenueOrder] = msgspec.json.Decoder(VenueOrder)
 _ORDERS: msgspec.json.Decoder[list[VenueOrder]] = msgspec.json.Decoder(list[VenueOrder])
 _ACCOUNT: msgspec.json.Decoder[VenueAccount] = msgspec.json.Decoder(VenueAccount)
+_FEES: msgspec.json.Decoder[FeeSchedule] = msgspec.json.Decoder(FeeSchedule)
 _ENCODER = msgspec.json.Encoder()
 
 
 class PaperClient:
-    """Implements ports.Venue and ports.PaperMarket over loopback HTTP. Use as an async context manager."""
+    """Implements ports.Venue, FeeSource, PaperMarket over loopback HTTP. Use as an async context manager."""
 
     name = "paper"
 
@@ -120,6 +122,10 @@ class PaperClient:
         """Cash and positions."""
         return _decode(_ACCOUNT, await self._call("GET", "/account"))
 
+    async def fees(self) -> FeeSchedule:
+        """The schedule fills are charged by."""
+        return _decode(_FEES, await self._call("GET", "/fees"))
+
     async def step(self, observation: Observation, number: int) -> None:
         """Moves the venue's market."""
         step = MarketStep(number=number, observation=observation)
@@ -157,9 +163,7 @@ class PaperClient:
         if session is None:
             raise TransportError("the connector is not open")
         try:
-            async with session.request(
-                method, self._path + path, data=body, allow_redirects=False
-            ) as reply:
+            async with session.request(method, self._path + path, data=body, allow_redirects=False) as reply:
                 return reply.status, await _bounded(reply)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise TransportError(

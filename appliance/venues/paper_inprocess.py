@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from appliance.domain.errors import RefusedError, TransportError
+from appliance.domain.fees import FeeSchedule
 from appliance.domain.ids import InstrumentId, OrderId
 from appliance.domain.observation import Observation
 from appliance.domain.order import VenueAccount, VenueEvent, VenueOrder
@@ -21,7 +22,7 @@ from appliance.venues.wire import Recheck
 
 
 class InProcessPaper:
-    """Implements ports.Venue and ports.PaperMarket on one engine. faults: switches for tests, else None."""
+    """Implements ports.Venue, FeeSource and PaperMarket on one engine. faults: test switches, or None."""
 
     name = "paper"
 
@@ -86,6 +87,10 @@ class InProcessPaper:
     async def account(self) -> VenueAccount:
         """Cash and positions."""
         return self.engine.ledger.account()
+
+    async def fees(self) -> FeeSchedule:
+        """The schedule fills are charged by."""
+        return self.engine.ledger.fees
 
     async def step(self, observation: Observation, number: int) -> None:
         """Moves the market."""

@@ -6,10 +6,11 @@ from collections.abc import Iterable
 
 from msgspec.structs import replace
 
+from appliance.domain.fees import Volume
 from appliance.domain.ids import InstrumentId, OrderId, TradeId
 from appliance.domain.instrument import Instrument
 from appliance.domain.intent import OrderType, Side
-from appliance.domain.money import Amount, Price, Qty, share_ceil
+from appliance.domain.money import Amount, Price, Qty
 from appliance.domain.order import (
     Accepted,
     Amended,
@@ -27,7 +28,7 @@ from appliance.domain.order import (
 )
 from appliance.venues.paper_checks import malformed
 from appliance.venues.paper_latency import travel_ns
-from appliance.venues.paper_terms import AmendOrder, NewOrder, PaperTerms
+from appliance.venues.paper_terms import AmendOrder, NewOrder, PaperTerms, make_fees
 
 LIVE = frozenset({"NEW", "HELD", "OPEN"})
 
@@ -81,6 +82,8 @@ class PaperLedger:
     def __init__(self, account: str, instruments: Iterable[Instrument], terms: PaperTerms) -> None:
         self.name = account
         self.terms = terms
+        self.fees = make_fees(terms)
+        self._volume = Volume()
         self.instruments = {instrument.symbol: instrument for instrument in instruments}
         self.orders: dict[OrderId, PaperOrder] = {}
         self.live: dict[OrderId, PaperOrder] = {}
@@ -149,10 +152,11 @@ class PaperLedger:
         )
 
     def fill(self, order: PaperOrder, price: int, qty: int, *, maker: bool) -> None:
-        """Books one execution with its fee, rounded up to the unit."""
+        """Books one execution with its fee (`domain.fees`); the next fills' tier counts its value."""
         request = order.request
         value = self.instruments[request.instrument].notional(price, qty)
-        fee = share_ceil(value, self.terms.maker_fee_ppm if maker else self.terms.taker_fee_ppm)
+        fee = self._fee(value, maker=maker, first=not order.filled)
+        self._volume.add(self.now_ns, value)
         order.filled += qty
         self._count(order, -qty)
         self.positions[request.instrument] += request.side.sign * qty
@@ -165,7 +169,7 @@ class PaperLedger:
             side=request.side,
             qty=Qty(qty),
             price=Price(price),
-            fee=Amount(fee),
+            fee=fee,
             maker=maker,
             event_ns=self.now_ns,
         )
@@ -190,14 +194,10 @@ class PaperLedger:
         self._drop(order)
         order_id, leaves = order.request.order_id, Qty(order.leaves)
         if reason == "expired":
-            self.log.append(
-                Expired(seq=self._seq(), event_ns=self.now_ns, order_id=order_id, leaves=leaves)
-            )
+            self.log.append(Expired(seq=self._seq(), event_ns=self.now_ns, order_id=order_id, leaves=leaves))
             return
         self.log.append(
-            Canceled(
-                seq=self._seq(), event_ns=self.now_ns, order_id=order_id, leaves=leaves, reason=reason
-            )
+            Canceled(seq=self._seq(), event_ns=self.now_ns, order_id=order_id, leaves=leaves, reason=reason)
         )
 
     def amend(self, order: PaperOrder, change: AmendOrder, reason: str, *, queue_kept: bool) -> None:
@@ -228,15 +228,11 @@ class PaperLedger:
     def trigger(self, order: PaperOrder, becomes: OrderType) -> None:
         """A stop was reached."""
         order.request = replace(order.request, order_type=becomes)
-        self.log.append(
-            Triggered(seq=self._seq(), event_ns=self.now_ns, order_id=order.request.order_id)
-        )
+        self.log.append(Triggered(seq=self._seq(), event_ns=self.now_ns, order_id=order.request.order_id))
 
     def refuse_amend(self, order_id: OrderId, detail: str) -> None:
         """The order stays as it is."""
-        self.log.append(
-            AmendRefused(seq=self._seq(), event_ns=self.now_ns, order_id=order_id, detail=detail)
-        )
+        self.log.append(AmendRefused(seq=self._seq(), event_ns=self.now_ns, order_id=order_id, detail=detail))
 
     def refuse_cancel(self, order_id: OrderId) -> None:
         """The order ended already, or never was."""
@@ -268,9 +264,7 @@ class PaperLedger:
             steps=self.steps,
         )
 
-    def _uncovered(
-        self, request: NewOrder, value: int, freed: PaperOrder | None
-    ) -> tuple[str, str] | None:
+    def _uncovered(self, request: NewOrder, value: int, freed: PaperOrder | None) -> tuple[str, str] | None:
         position = self.positions[request.instrument]
         if request.side is Side.SELL and not self.terms.allow_short:
             working = self._selling[request.instrument]
@@ -278,7 +272,7 @@ class PaperLedger:
                 working -= freed.leaves
             if request.qty > position - working:
                 return "POSITION", "this account cannot sell short"
-        cost = value + share_ceil(value, self.terms.taker_fee_ppm)
+        cost = value + self._fee(value, maker=False, first=True)
         if request.side is Side.BUY and position >= 0 and cost > self.cash:
             return "CASH", "not enough cash"
         return None
@@ -291,6 +285,11 @@ class PaperLedger:
         request = order.request
         self.live.pop(request.order_id, None)
         self._reducing[request.instrument].pop(request.order_id, None)
+
+    def _fee(self, value: int, *, maker: bool, first: bool) -> Amount:
+        volume = self._volume.before(self.now_ns, self.fees.window_days)
+        tier = self.fees.tiers[self.fees.tier_number(volume)]
+        return self.fees.charge_order(tier, value, maker=maker, first=first)
 
     def _seq(self) -> int:
         return len(self.log) + 1

@@ -11,6 +11,7 @@ caller has not seen (`?after=N`).
     GET    /v1/{account}/orders[/{id}]
     GET    /v1/{account}/account
     GET    /v1/{account}/events
+    GET    /v1/{account}/fees                   FeeSchedule
     POST   /v1/{account}/market                 {number, observation: Bar | Quote | Trade}
     POST   /v1/{account}/still                  [symbol, …]
     POST   /v1/{account}/faults                 Fault; only if the venue was started with faults allowed
@@ -102,6 +103,7 @@ class PaperServer:
         route.add_post("/v1/{account}/faults", self._arm)
         route.add_get("/v1/{account}/account", self._account)
         route.add_get("/v1/{account}/events", self._events)
+        route.add_get("/v1/{account}/fees", self._fees)
         route.add_post("/v1/{account}/market", self._market)
         route.add_post("/v1/{account}/still", self._still)
         application.on_shutdown.append(self._let_go)
@@ -194,9 +196,7 @@ class PaperServer:
         account = self._engine(request).ledger.name
         asked = _REPLACES.decode(await request.read())
         self._in_window(request)
-        return await self._answer(
-            request, "replace", lambda _: Replaced(account, asked.target, asked.order)
-        )
+        return await self._answer(request, "replace", lambda _: Replaced(account, asked.target, asked.order))
 
     async def _arm(self, request: web.Request) -> web.Response:
         if self._faults is None:
@@ -238,6 +238,9 @@ class PaperServer:
 
     async def _events(self, request: web.Request) -> web.Response:
         return self._news(request, self._engine(request))
+
+    async def _fees(self, request: web.Request) -> web.Response:
+        return _json(self._engine(request).ledger.fees)
 
     async def _market(self, request: web.Request) -> web.Response:
         engine = self._engine(request)

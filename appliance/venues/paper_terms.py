@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+from appliance.domain.fees import FeeSchedule, FeeTier
 from appliance.domain.ids import InstrumentId, ListId, OrderId
 from appliance.domain.instrument import Instrument
 from appliance.domain.intent import ListKind, OrderType, SelfTrade, Side, TimeInForce
@@ -25,7 +26,8 @@ class Latency(Struct, frozen=True, kw_only=True):
 class PaperTerms(Struct, frozen=True, kw_only=True):
     """start_cash: of a new account.  spread_ppm: synthetic, full spread around a bar's path; configured and
     shown (CONVENTIONS).  depth_value: what the synthetic market shows on each of its five price levels.
-    latency: how long an order travels before it meets the market; None: until the next market event."""
+    latency: how long an order travels before it meets the market; None: until the next market event.
+    maker_fee_ppm, taker_fee_ppm: from volume 0 on; tiers: those above, rising."""
 
     start_cash: Amount
     maker_fee_ppm: Ppm
@@ -34,6 +36,15 @@ class PaperTerms(Struct, frozen=True, kw_only=True):
     depth_value: Amount
     allow_short: bool
     latency: Latency | None = None
+    tiers: tuple[FeeTier, ...] = ()
+    network_fee: Amount = Amount(0)
+    fee_unit: Amount = Amount(1)
+
+
+def make_fees(terms: PaperTerms) -> FeeSchedule:
+    """The schedule the venue charges by and serves. Raises ValueError for one nobody could charge by."""
+    first = FeeTier(volume_from=Amount(0), maker_ppm=terms.maker_fee_ppm, taker_ppm=terms.taker_fee_ppm)
+    return FeeSchedule(tiers=(first, *terms.tiers), unit=terms.fee_unit, network_fee=terms.network_fee)
 
 
 class NewOrder(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -26,7 +26,7 @@ from appliance.domain.alert import MEANING
 from appliance.domain.breaker import BreakerState, Component
 from appliance.domain.mode import HoldCause, Mode, TripReason
 from appliance.domain.reasons import Reason
-from appliance.domain.status import BreakerLine, Disk, Histogram, Status
+from appliance.domain.status import BreakerLine, Disk, FeeLine, Histogram, Status
 from appliance.web.text import clean
 from appliance.web.words import DISK_LEVELS, FEED, PART_STATES, RESERVE_STATES, STRATEGY_STATES
 
@@ -59,6 +59,7 @@ class StatusCollector(Collector):
         yield from _gate(self._status)
         yield from _parts(self._status)
         yield from _breakers(self._status)
+        yield from _fees(self._status.fees)
         yield from _audit(self._status)
         yield from _disk(self._status)
         yield from _feed(self._status)
@@ -181,6 +182,20 @@ def _breakers(status: Status) -> Iterator[Metric]:
         openings.add_metric([name], line.openings)
         passed.add_metric([name], line.passed)
     yield from (state, calls, openings, passed)
+
+
+def _fees(line: FeeLine) -> Iterator[Metric]:
+    """Without a schedule the age is infinite: an alert on an age above a limit fires then too."""
+    age = float(line.age_s) if line.age_s >= 0 else float("inf")
+    yield GaugeMetricFamily("interlock_fee_schedule_age_seconds", "Since it was asked for.", value=age)
+    yield _flag("interlock_fee_schedule_usable", "1 while it is young enough for entries.", line.usable)
+    yield GaugeMetricFamily("interlock_fee_tier", "Tier in force, from 1; 0 if unknown.", value=line.tier)
+    yield CounterMetricFamily(
+        "interlock_fee_mismatches", "Fills charged otherwise than computed.", value=line.mismatches
+    )
+    yield CounterMetricFamily(
+        "interlock_fee_unchecked", "Fills whose fee could not be computed.", value=line.unchecked
+    )
 
 
 def _audit(status: Status) -> Iterator[Metric]:

@@ -13,7 +13,7 @@ import sys
 
 from tests.bench.measure import machine, table
 
-NAMES = ("kill", "gate", "orders", "startup")
+NAMES = ("kill", "gate", "orders", "fees", "startup")
 
 
 def main() -> int:

@@ -25,6 +25,7 @@ from appliance.domain.reasons import Reason
 from appliance.domain.verdict import Approved, Denied
 from appliance.orders.book import Orders
 from appliance.orders.booking import Booking
+from appliance.orders.costs import Costs
 from appliance.orders.desk import Desk
 from appliance.orders.identity import IdLedger
 from appliance.portfolio.portfolio import Portfolio
@@ -90,9 +91,13 @@ class Desktop:
             "bench",
             core.safety.recovery,
             core.breakers,
+            core.fees,
             self.orders,
         )
-        self.booking = Booking(self.orders, self.ids, self.portfolio, NoScribe(), lambda reason, why: None)
+        costs = Costs(core.fees, core.clock)
+        self.booking = Booking(
+            self.orders, self.ids, self.portfolio, NoScribe(), lambda reason, why: None, costs, core.clock
+        )
         self.number = self.seq = 0
 
     def wish(self) -> Intent:
@@ -243,6 +248,7 @@ async def _through_the_log(burst: int, paced_s: int) -> list[Case]:
             core.safety.trip,
             lambda verdict: None,
             lambda index, approved, order: None,
+            Costs(core.fees, core.clock),
         )
         cases = [await _burst(core, desk, burst), await _paced(core, desk, 1_000 * paced_s)]
         await log.aclose()

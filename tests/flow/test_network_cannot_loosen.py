@@ -88,7 +88,7 @@ class _Nobody:
 def test_every_server_has_routes(tmp_path: Path) -> None:
     """The enumeration below finds something to try, and the page's only verbs are for reading."""
     found = _applications(tmp_path)
-    assert {name: len(paths) for name, paths in found.items()} == {"page": 6, "collector": 3, "venue": 12}
+    assert {name: len(paths) for name, paths in found.items()} == {"page": 6, "collector": 3, "venue": 13}
     app = make_app(SampleSource(), allowed_hosts=LOOPBACK_HOSTS)
     assert {route.method for route in app.router.routes()} <= {"GET", "HEAD"}
 

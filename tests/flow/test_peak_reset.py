@@ -112,7 +112,7 @@ def test_from_a_synthetic_gap_over_the_reset_to_all_of_the_limits(tmp_path: Path
         large = core.intent(source=OTHER, qty=Qty(1_000))
         gate = Gate(
             core.limits, core.portfolio, core.latch, core.holds, core.safety, core.ids, core.clock, "test",
-            core.safety.recovery, core.breakers,
+            core.safety.recovery, core.breakers, core.fees,
         )  # fmt: skip
         await desk.flow.bar(SYNTHETIC_GAP)
         denied = gate.check(large)

@@ -225,7 +225,7 @@ WIDE = {
         ({"limits": instrument_limits(max_order_qty=1_000, max_order_value=10**20)}, 1_000),
         ({"limits": instrument_limits(max_order_value=10_000 * AMOUNT_ONE)}, 1_000),
         ({"account": account_limits(position_cap_ppm=10_000)}, 1_000),
-        ({"source": source_limits(allocation=10_000 * AMOUNT_ONE)}, 1_000),
+        ({"source": source_limits(allocation=10_010 * AMOUNT_ONE)}, 1_000),  # and 0.1 % of fees
     ],
     ids=["quantity", "value", "position cap", "allocation"],
 )

@@ -484,8 +484,8 @@ def test_replacing_an_entry_frees_nothing_for_an_exit() -> None:
 
 
 def test_an_amendment_is_paid_for_once() -> None:
-    """An allocation of 2,000 USD: 1.00 at 990.00 works, and may become 2.00, not 2.01 (at 1,000.00)."""
-    core = _core(held=0, source=source_limits(allocation=2_000 * 10**10))
+    """2,002 USD, fees 0.1 %: 1.00 at 990.00 works, and may become 2.00, not 2.01 (at 1,000.00)."""
+    core = _core(held=0, source=source_limits(allocation=2_002 * 10**10))
     order = _place(core, qty=Qty(100))
     assert isinstance(_amend(core, order, 199), Approved)
     assert _reason(_amend(core, order, 201)) is Reason.ALLOCATION

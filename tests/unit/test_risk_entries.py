@@ -152,9 +152,9 @@ def test_selling_what_is_not_held_needs_permission() -> None:
     assert (verdict.order_class, verdict.reason) == (OrderClass.INCREASE, Reason.NOT_ALLOWED)
 
 
-@pytest.mark.parametrize(("qty", "reason"), [(150, None), (151, Reason.ALLOCATION)])
+@pytest.mark.parametrize(("qty", "reason"), [(149, None), (150, Reason.ALLOCATION)])
 def test_allocation_of_the_source(qty: int, reason: Reason | None) -> None:
-    """Cost of what it holds, has working and asks for."""
+    """Cost of what it holds, has working and asks for, with 0.1 % each: 1,990 + 1.99 fits, 2,000 + 2 not."""
     core = _core(source=source_limits(allocation=2_000 * AMOUNT_ONE))
     asyncio.run(core.desk.place(_limit(core, PRICE - 50_00, qty=Qty(50))))
     assert core.portfolio.source_exposure(core.intent().source) == 500 * AMOUNT_ONE

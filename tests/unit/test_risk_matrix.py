@@ -123,6 +123,15 @@ def _stale_equity(core: Core) -> None:
     core.portfolio.equity_ns = core.clock.utc - 60_000_000_001
 
 
+def _fees_until(when_ns: int) -> Callable[[Core], None]:
+    """The schedule may be used until so long after now; 0: none ever came."""
+
+    def act(core: Core) -> None:
+        core.fees.until_ns = core.clock.mono + when_ns if when_ns else 0
+
+    return act
+
+
 CONDITIONS: list[tuple[str, Callable[[Core], None], Reason]] = [
     ("tripped", _trip, Reason.TRIPPED),
     ("not armed", _not_armed, Reason.NOT_ARMED),
@@ -144,6 +153,8 @@ CONDITIONS: list[tuple[str, Callable[[Core], None], Reason]] = [
     ("no equity", _attribute("equity_ns", 0), Reason.EQUITY_MISSING),
     ("negative equity", _attribute("cash", -(10**20)), Reason.EQUITY_MISSING),
     ("stale equity", _stale_equity, Reason.EQUITY_STALE),
+    ("no fee schedule", _fees_until(0), Reason.FEES_MISSING),
+    ("stale fee schedule", _fees_until(-1), Reason.FEES_STALE),
     ("not allowed", _not_allowed, Reason.NOT_ALLOWED),
     ("no instrument limits", _no_limits, Reason.NO_LIMIT),
     ("no source limits", _no_source, Reason.NO_LIMIT),
