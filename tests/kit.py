@@ -20,12 +20,15 @@ from appliance.domain.order import Order
 from appliance.domain.verdict import Approved
 from appliance.orders.book import Orders
 from appliance.orders.desk import Desk
+from appliance.orders.executor import Executor
 from appliance.orders.identity import IdLedger
+from appliance.orders.plan import Recipe
 from appliance.orders.reconcile import fate
 from appliance.portfolio.portfolio import Portfolio
 from appliance.ports import GuardStatus, PageReading, Ticket
 from appliance.risk.gate import Gate
 from appliance.risk.limits import AccountLimits, InstrumentLimits, Limits, SourceLimits
+from appliance.runtime.execution import CoreMeans
 from appliance.safety.controller import SafetyController
 from appliance.safety.exits import ExitFlow
 from appliance.safety.holds import Holds
@@ -394,6 +397,12 @@ class Core:
     def cancel(self, target: str = "il-x") -> Intent:
         """A cancel of that order."""
         return self.intent(action=Action.CANCEL, target=OrderId(target))
+
+    def executor(self, **recipe: Any) -> Executor:
+        """As `runtime.execution` makes it; recipe: of the one source, plain without."""
+        recipes = {BOT: Recipe(**recipe)}
+        means = CoreMeans(recipes, self.limits, self.portfolio, self.safety, "test")
+        return Executor(self.desk, self.portfolio, self.exits, self.scribe, self.clock, means)
 
     async def hold_position(self, qty: int, price: int = 100_000) -> None:
         """Buys through the whole flow and lets it fill at the next bar."""

@@ -118,6 +118,29 @@ class Histogram(Struct, frozen=True):
     p99_us: int
 
 
+class Buckets(Struct, frozen=True):
+    """counts[i] is what was ≤ bounds[i] and above the bound before; the last is above all."""
+
+    bounds: tuple[int, ...] = ()
+    counts: tuple[int, ...] = (0,)
+
+
+class Execution(Struct, frozen=True, kw_only=True):
+    """How entries and closes were worked since this start (EXE-05): shares and times, never a size.
+
+    parents: ended, by ending.  children: orders asked for.  retries: further tries of a slice.
+    filled_percent: of what was wanted.  slippage_ppm: average against arrival, positive is worse.
+    fill_ms: market time from the decision to the last fill.
+    """
+
+    parents: dict[str, int] = {}
+    children: int = 0
+    retries: int = 0
+    filled_percent: Buckets = Buckets()
+    slippage_ppm: Buckets = Buckets()
+    fill_ms: Buckets = Buckets()
+
+
 class Status(Struct, frozen=True, kw_only=True):
     """One consistent picture. sealed: False until configuration sealing exists.
 
@@ -152,3 +175,4 @@ class Status(Struct, frozen=True, kw_only=True):
     alerts: tuple[AlertLine, ...] = ()
     alert_counts: dict[str, int] = {}
     alert_hook: dict[str, int] = {}
+    execution: Execution = Execution()

@@ -58,7 +58,9 @@ class Books(Protocol):
 
 class Desk:
     """Owned by the event loop. `trip` is called for what must not happen; `count` for every verdict; `owe`
-    (index, approval, new order) for an exit that leaves before its entry at that index is durable."""
+    (index, approval, new order) for an exit that leaves before its entry at that index is durable.
+
+    on_fill: told of every fill once it is booked; set by whoever follows orders."""
 
     def __init__(
         self,
@@ -86,6 +88,7 @@ class Desk:
         self._count = count
         self._owe = owe
         self._cancels = 0
+        self.on_fill: Callable[[Order, Fill], None] = _nobody_listens
         self.last_seq = 0  # number of the last venue event taken over
 
     async def place(self, intent: Intent, causes: Sequence[int] = ()) -> Verdict:
@@ -201,6 +204,7 @@ class Desk:
             return
         self._books.apply_fill(fill, order.source)
         self._books.working(order)
+        self.on_fill(order, fill)
         view = self._books.view(fill.instrument)
         instrument = self._instrument(fill.instrument)
         if view is None or instrument is None:
@@ -230,6 +234,10 @@ class Desk:
     def _instrument(self, symbol: InstrumentId) -> Instrument | None:
         view = self._books.view(symbol)
         return view.instrument if view is not None else None
+
+
+def _nobody_listens(_order: Order, _fill: Fill) -> None:
+    """Until somebody follows orders."""
 
 
 def _cause(order: Order) -> tuple[int, ...]:

@@ -6,6 +6,8 @@ passed, because until then the order may still be on its way (SAFETY 4).
 
 from __future__ import annotations
 
+from enum import Enum
+
 from appliance.domain.order import Order, OrderEvent, OrderState, VenueOrder
 
 WINDOW_NS = 1_000_000_000
@@ -17,6 +19,31 @@ _ENDED_AS: dict[str, OrderEvent] = {
     "EXPIRED": OrderEvent.CANCELED,
     "REJECTED": OrderEvent.REJECT,
 }
+
+
+class After(Enum):
+    """What may follow an order in a state (EXE-06). A new try is a new order under an id of its own."""
+
+    DONE = "nothing is left of it"
+    TRY_AGAIN = "its fate is known: what it left unfilled may be asked for again"
+    WAIT = "it works; its venue will tell"
+    LOOK_UP = "nobody knows: look it up by its id, and never send it, or its like, meanwhile"
+
+
+AFTER: dict[OrderState, After] = {
+    OrderState.FILLED: After.DONE,
+    OrderState.CANCELED: After.TRY_AGAIN,  # asked for, or ended by the venue with a rest
+    OrderState.REJECTED: After.TRY_AGAIN,  # the venue said no and holds nothing
+    OrderState.STOPPED_AT_WIRE: After.TRY_AGAIN,  # it never left
+    OrderState.NEVER_ARRIVED: After.TRY_AGAIN,  # looked up, not found, after the window and the margin
+    OrderState.WORKING: After.WAIT,
+    OrderState.PARTIALLY_FILLED: After.WAIT,
+    OrderState.CANCEL_SENT: After.WAIT,  # it may still fill; a refused cancel makes it UNKNOWN
+    OrderState.RECORDED: After.LOOK_UP,
+    OrderState.SENT: After.LOOK_UP,
+    OrderState.UNKNOWN: After.LOOK_UP,
+}
+"""Every state has a row. UNSETTLED is what is looked up, ENDED what is done or may be retried (a test)."""
 
 
 def fate(order: Order, found: VenueOrder | None, now_ns: int) -> OrderEvent | None:

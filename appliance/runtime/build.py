@@ -22,6 +22,7 @@ from appliance.market.replay import Replay
 from appliance.memory.service_store import MemoryService, MemorySettings
 from appliance.orders.book import Orders
 from appliance.orders.desk import Desk
+from appliance.orders.executor import Executor
 from appliance.orders.identity import IdLedger
 from appliance.orders.lifecycle import UNSETTLED
 from appliance.orders.reconcile import fate
@@ -34,6 +35,7 @@ from appliance.runtime import tables
 from appliance.runtime.clock import ReplayClock, WallClock
 from appliance.runtime.clock_loop import ClockLoop, ReadClock, counts_real_time, remembered_clock
 from appliance.runtime.config import Config
+from appliance.runtime.execution import make_executor
 from appliance.runtime.feed import ReplayFeed
 from appliance.runtime.guard_link import PageLink, boot_text
 from appliance.runtime.no_memory import NoMemory
@@ -89,6 +91,7 @@ class Parts(Struct, kw_only=True):
     safety: SafetyController
     portfolio: Portfolio
     desk: Desk
+    executor: Executor
     venue: PaperClient | InProcessPaper
     memory: Memory
     upstream: UpstreamClient
@@ -151,6 +154,7 @@ async def build(
         tally.verdict,
         exits_into(exits_ring),
     )
+    exits = ExitFlow(desk, portfolio, venue, clock, fate, config.safety.exit_slices)
     stages = Stages(
         portfolio=portfolio,
         strategies=tables.make_strategies(config, instruments),
@@ -160,7 +164,8 @@ async def build(
         deploy_ppm={SourceId(name): int(table.deploy) for name, table in config.strategies.items()},
         memory=_open_memory(stack, config, paths, instruments),
         desk=desk,
-        exits=ExitFlow(desk, portfolio, venue, clock, fate),
+        exits=exits,
+        executor=make_executor(config, session, limits, desk, portfolio, exits, safety, scribe, clock),
         safety=safety,
         scribe=scribe,
         clock=clock,
@@ -200,6 +205,7 @@ def _connect(
         safety=stages.safety,
         portfolio=stages.portfolio,
         desk=stages.desk,
+        executor=stages.executor,
         venue=venue,
         memory=memory,
         upstream=upstream,
@@ -378,5 +384,7 @@ def _caught_up(parts: Parts) -> None:
     for source, why, when_ns in parts.session.restored.stopped:
         if source in parts.portfolio.sources:
             parts.portfolio.stop_source(SourceId(source), why, when_ns)
+    restored = parts.session.restored
+    parts.executor.resume(restored.plans, restored.orders, restored.fills)
     parts.desk.last_seq = max(parts.desk.last_seq, parts.session.restored.venue_seq)
     parts.watch.catch_up()

@@ -10,7 +10,9 @@ from typing import Literal
 
 from msgspec import Struct
 
+from appliance.orders.slicing import MOST_SLICES
 from appliance.runtime.units import Duration, Money, Share
+from appliance.safety.exits import AT_ONCE
 
 
 class BoxConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -96,6 +98,7 @@ class StrategyConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     deploy: share of the allocation one entry asks for.
     default_stop: distance of the stop attached to an order without one; "none" denies such orders.
     bars: length of the bars built from trades, "0 s" where the feed brings bars.
+    execution: how an entry becomes orders; twap and iceberg are cut as [execution] says.
     """
 
     kind: str
@@ -106,6 +109,7 @@ class StrategyConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     default_stop: str
     bars: Duration
     params: dict[str, int | str]
+    execution: Literal["plain", "twap", "iceberg"] = "plain"
 
 
 class LimitsConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -120,11 +124,45 @@ class LimitsConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 class SafetyConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """[safety] reduce_step, reduce_every: how REDUCED works exposure down."""
+    """[safety] reduce_step, reduce_every: how REDUCED works exposure down.
+
+    exit_slices: of an exit larger than the largest order, how many may leave side by side.
+    """
 
     tamper: Literal["alert", "paused", "emergency"]
     reduce_step: Share
     reduce_every: Duration
+    exit_slices: int = AT_ONCE
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.exit_slices <= 20:
+            raise ValueError(f"the value of exit_slices is outside of 1 to 20: {self.exit_slices}")
+
+
+class ExecutionConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """[execution]: how the entries of strategies with `execution = "twap"` or `"iceberg"` are cut.
+
+    horizon: market time after which nothing more is sent.  slices: of a TWAP.  displayed: share of the whole
+    an iceberg shows at most.  jitter: of sizes and times.  retries: of a slice whose fate is known.
+    No limit is among these: whatever they say, the gate judges every slice.
+    """
+
+    horizon: Duration = Duration(3_600_000_000_000)
+    slices: int = 10
+    displayed: Share = Share(100_000)
+    jitter: Share = Share(200_000)
+    retries: int = 2
+
+    def __post_init__(self) -> None:
+        for name, least, most, shown in (
+            ("horizon", 1_000_000_000, 30 * 86_400_000_000_000, "1 s to 30 d"),
+            ("slices", 1, MOST_SLICES, f"1 to {MOST_SLICES}"),
+            ("displayed", 10_000, 1_000_000, "1 % to 100 %"),
+            ("jitter", 0, 500_000, "0 % to 50 %"),
+            ("retries", 0, 10, "0 to 10"),
+        ):
+            if not least <= getattr(self, name) <= most:
+                raise ValueError(f"the value of {name} is outside of {shown}")
 
 
 class ClockConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -211,7 +249,7 @@ class LogConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The whole file."""
+    """The whole file. [execution] may be absent, or any key of it: nothing in it is a limit."""
 
     box: BoxConfig
     feed: FeedConfig
@@ -228,3 +266,4 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     web: WebConfig
     alerts: AlertsConfig
     log: LogConfig
+    execution: ExecutionConfig = ExecutionConfig()

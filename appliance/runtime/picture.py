@@ -79,6 +79,7 @@ class Picture:
             alerts=self._board.lines(),
             alert_counts=self._board.counts(),
             alert_hook=self._board.hook(),
+            execution=p.executor.stats.line(),
         )
 
     async def wait_change(self, seen: int) -> int:

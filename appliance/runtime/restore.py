@@ -19,6 +19,7 @@ from appliance.domain.intent import Side
 from appliance.domain.mode import Mode
 from appliance.domain.money import Amount, Price, Qty
 from appliance.domain.order import Fill, Order
+from appliance.orders.plan import Plan, read_plan
 from appliance.safety.controller import Remembered
 from appliance.storage.log_reader import LogReader
 
@@ -38,12 +39,14 @@ class RunRecord(Struct, frozen=True, kw_only=True):
 
 
 class Restored(Struct, frozen=True, kw_only=True):
-    """State of one run as of the last durable entry. venue_seq: last event taken over."""
+    """State of one run as of the last durable entry. venue_seq: last event taken over.  plans: wishes that
+    were being worked, with the log index of their entry."""
 
     orders: tuple[Order, ...]
     fills: tuple[tuple[SourceId, Fill], ...]
     stopped: tuple[tuple[SourceId, str, int], ...]
     venue_seq: int
+    plans: tuple[tuple[Plan, int], ...] = ()
 
 
 NOTHING = Restored(orders=(), fills=(), stopped=(), venue_seq=0)
@@ -105,6 +108,7 @@ def restore(directory: Path, record: RunRecord) -> Restored:
         stops = [
             decode_entry(entry.body).data for entry in reader.entries_of_kind("strategy_stop", record.index)
         ]
+        plans = _plans(reader, record.index)
         orders = tuple(stored.order for stored in reader.orders(record.run))
     finally:
         reader.close()
@@ -115,7 +119,26 @@ def restore(directory: Path, record: RunRecord) -> Restored:
             (SourceId(_text(d, "strategy")), _text(d, "why"), int(_text(d, "market_ns"))) for d in stops
         ),
         venue_seq=seq,
+        plans=plans,
     )
+
+
+def _plans(reader: LogReader, start: int) -> tuple[tuple[Plan, int], ...]:
+    """Begun and not ended, oldest first."""
+    running: dict[tuple[str, str], tuple[Plan, int]] = {}
+    for entry in reader.entries_of_kind("execution", start):
+        data = decode_entry(entry.body).data
+        key = _text(data, "source"), _text(data, "intent")
+        if data.get("execution") != "begun":
+            running.pop(key, None)
+            continue
+        plan = data.get("plan")
+        try:
+            running[key] = read_plan(plan if isinstance(plan, dict) else {}), entry.index
+        except ValueError as error:
+            why = f"entry {entry.index}: {error}"
+            raise StoreError("a plan in the audit log cannot be read", why) from error
+    return tuple(running.values())
 
 
 def known_order_ids(directory: Path) -> list[OrderId]:

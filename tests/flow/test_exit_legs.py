@@ -14,8 +14,9 @@ from appliance.domain.money import AMOUNT_ONE, Qty
 from appliance.domain.order import OrderState
 from appliance.domain.reasons import Reason
 from appliance.domain.verdict import Approved, Denied, OrderClass
+from appliance.orders.reconcile import fate
 from appliance.ports import StoppedAtWire
-from appliance.safety.exits import RETRY_NS, SWEEP_NS
+from appliance.safety.exits import RETRY_NS, SWEEP_NS, ExitFlow
 from tests.kit import BOT, SECOND, SPX, Core, instrument_limits, spx
 
 
@@ -58,10 +59,11 @@ def test_reduced_leaves_the_rest_behind_its_stop() -> None:
 
 @pytest.mark.safety("S7.7")
 def test_a_sliced_exit_leaves_the_rest_behind_its_stop() -> None:
-    """The largest order is 4.00: of 10.00 held, 6.00 wait behind a stop for their slice."""
+    """The largest order is 4.00: of 10.00 held, 6.00 wait behind a stop for their slice, one at a time."""
 
     async def run() -> None:
         core = await _held()
+        core.exits = ExitFlow(core.desk, core.portfolio, core.venue, core.clock, fate, at_once=1)
         core.limits.instruments[SPX] = instrument_limits(max_order_qty=400)
         core.guard.trip(TripReason.KILL_BUTTON)
         for exit_qty, left in ((400, 600), (400, 200), (200, 0)):
