@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from msgspec.structs import replace
 
 from appliance.domain.errors import PeerError, TransportError
 from appliance.domain.ids import InstrumentId
 from appliance.domain.intent import OrderType, Side
 from appliance.domain.mode import Mode, TripReason
-from appliance.domain.money import AMOUNT_ONE, Qty
-from appliance.domain.order import OrderState
+from appliance.domain.money import AMOUNT_ONE, Amount, Qty
+from appliance.domain.order import Order, OrderState
 from appliance.domain.reasons import Reason
 from appliance.domain.verdict import Approved, Denied, OrderClass
 from appliance.orders.reconcile import fate
@@ -341,5 +342,187 @@ def test_a_cancelled_order_that_fills_late_is_still_seen() -> None:
         core.guard.trip(TripReason.KILL_BUTTON)
         await core.exits.leave_everything("liquidate")
         assert [data["qty"] for data in _exits(core)] == ["3.00"]
+
+    asyncio.run(run())
+
+
+async def _in_slices(largest: int, at_once: int = 4) -> Core:
+    """10.00 held, tripped, and the largest order is `largest` hundredths."""
+    core = await _held()
+    core.exits = ExitFlow(core.desk, core.portfolio, core.venue, core.clock, fate, at_once)
+    core.limits.instruments[SPX] = instrument_limits(max_order_qty=largest)
+    core.guard.trip(TripReason.KILL_BUTTON)
+    return core
+
+
+async def _round(core: Core) -> list[object]:
+    """One round of the liquidation against a market that stands still; what was sent in it."""
+    before = len(_exits(core))
+    await core.exits.leave_everything("liquidate")
+    core.engine.stand_still(SPX)
+    await core.desk.collect()
+    await core.exits.mend()
+    return [data["qty"] for data in _exits(core)[before:]]
+
+
+@pytest.mark.safety("S7.7")
+@pytest.mark.parametrize(
+    ("largest", "at_once", "rounds"),
+    [
+        (400, 4, [["4.00", "4.00", "2.00"]]),
+        (400, 2, [["4.00", "4.00"], ["2.00"]]),
+        (100, 4, [["1.00"] * 4, ["1.00"] * 4, ["1.00"] * 2]),
+        (1_000, 4, [["10.00"]]),
+        (999, 4, [["9.99", "0.01"]]),
+        (400, 1, [["4.00"], ["4.00"], ["2.00"]]),
+    ],
+)
+def test_slices_of_a_liquidation_leave_side_by_side(largest: int, at_once: int, rounds: list[object]) -> None:
+    """Each is the largest the gate lets through, together exactly what is held, no pause between rounds."""
+
+    async def run() -> None:
+        core = await _in_slices(largest, at_once)
+        assert [await _round(core) for _ in rounds] == rounds
+        assert core.portfolio.is_flat()
+        assert await _round(core) == []
+
+    asyncio.run(run())
+
+
+@pytest.mark.safety("S7.5")
+def test_a_thin_book_gets_one_slice_at_a_time_and_no_pause() -> None:
+    """A book of 1.00 a round: the first slice sells, three do not; then one by one, as if never together."""
+
+    async def run() -> None:
+        core = await _in_slices(100)
+        core.engine.terms = replace(core.terms, depth_value=Amount(200 * AMOUNT_ONE))  # 0.20 on five levels
+        sent = [len(await _round(core)) for _ in range(8)]
+        assert sent == [4, 1, 2, 1, 2, 1, 2, 1]
+        assert core.portfolio.holdings[SPX].position == 200, "8 rounds, 8 slices: as one at a time"
+        prices = {data["price"] for data in _exits(core)}
+        assert prices == {"950.00"}, "inside the first collar: it sells there"
+
+    asyncio.run(run())
+
+
+@pytest.mark.safety("S7.10")
+def test_a_round_that_sold_less_than_its_first_slice_waits_and_goes_wider() -> None:
+    """Once for the whole round, however many of its slices were left."""
+
+    async def run() -> None:
+        core = await _in_slices(400)
+        await core.exits.leave_everything("liquidate")
+        core.steps += 1
+        await core.venue.step(core.bar(70_000), core.steps)  # the venue fell; the core does not know yet
+        await core.desk.collect()
+        await core.exits.mend()
+        assert len(_exits(core)) == 3
+        await core.exits.leave_everything("liquidate")
+        assert len(_exits(core)) == 3, "a second's pause"
+        assert _protected(core) == core.portfolio.holdings[SPX].position
+        core.clock.mono += RETRY_NS
+        assert len(await _round(core)) == 1
+        assert [data["price"] for data in _exits(core)] == ["950.00"] * 3 + ["900.00"]
+
+    asyncio.run(run())
+
+
+def test_width_comes_back_when_everything_sells_and_with_a_new_trip() -> None:
+    """One, two, four; a new sweep begins at four."""
+
+    async def run() -> None:
+        core = await _in_slices(50)
+        key = (BOT, SPX)
+        core.exits._width[key] = 1
+        assert [len(await _round(core)) for _ in range(3)] == [1, 2, 4]
+        core.exits._width[key] = 1
+        core.exits.begin_sweep()
+        assert len(await _round(core)) == 4
+
+    asyncio.run(run())
+
+
+@pytest.mark.safety("S7.8")
+def test_a_slice_that_gets_lost_is_the_last_of_its_round() -> None:
+    """Nothing more is sent into a line that swallows; what was not sent stays behind its stop."""
+
+    async def run() -> None:
+        core = await _in_slices(300)
+        submit, sent = core.venue.submit, 0
+
+        async def lose_second(order: Approved) -> None:
+            nonlocal sent
+            sent += order.order_class is OrderClass.REDUCE
+            if sent == 2 and order.order_class is OrderClass.REDUCE:
+                raise TransportError("no connection")
+            await submit(order)
+
+        core.venue.submit = lose_second  # type: ignore[method-assign]
+        assert await _round(core) == ["3.00", "3.00"]
+        assert _protected(core) == 400
+        core.clock.mono += SWEEP_NS
+        await core.exits.reconcile()
+        await core.exits.mend()
+        assert _protected(core) == core.portfolio.holdings[SPX].position == 700
+        assert await _round(core) == ["3.00"], "the first slice sold: no pause, one alone"
+
+    asyncio.run(run())
+
+
+def test_a_slice_that_is_refused_ends_its_round() -> None:
+    """The first ones go on; what was refused stays behind its stop and is asked for alone next time."""
+
+    async def run() -> None:
+        core = await _in_slices(300)
+        submit, sent = core.venue.submit, 0
+
+        async def stop_second(order: Approved) -> None:
+            nonlocal sent
+            sent += order.order_class is OrderClass.REDUCE
+            if sent == 2 and order.order_class is OrderClass.REDUCE:
+                raise StoppedAtWire("APPROVAL_EXPIRED")
+            await submit(order)
+
+        core.venue.submit = stop_second  # type: ignore[method-assign]
+        assert await _round(core) == ["3.00", "3.00"]
+        assert _protected(core) == core.portfolio.holdings[SPX].position == 700
+        assert len(await _round(core)) == 2, "one, doubled by a round that sold all"
+
+    asyncio.run(run())
+
+
+def test_two_tasks_do_not_leave_the_same_holding_at_once() -> None:
+    """Pipeline and safety loop both look: the second finds the first at work."""
+
+    async def run() -> None:
+        core = await _in_slices(400)
+        cancel, entered = core.desk.cancel, asyncio.Event()
+
+        async def slowly(order: Order) -> None:
+            entered.set()
+            await asyncio.sleep(0)
+            await cancel(order)
+
+        core.desk.cancel = slowly  # type: ignore[method-assign]
+        first = asyncio.create_task(core.exits.leave_everything("liquidate"))
+        await entered.wait()
+        await core.exits.leave_everything("close")
+        await first
+        assert [data["qty"] for data in _exits(core)] == ["4.00", "4.00", "2.00"]
+        asked = [str(data["intent"]) for data in core.scribe.of("intent")]
+        assert not [each for each in asked if each.startswith("close/")]
+
+    asyncio.run(run())
+
+
+def test_a_slice_leaves_no_rest_that_could_not_leave() -> None:
+    """10.00 in orders of 0.50 to 9.80: not 9.80 and dust of 0.20, but 9.50 and 0.50."""
+
+    async def run() -> None:
+        core = await _held(instrument=spx(min_qty=50))
+        core.limits.instruments[SPX] = instrument_limits(max_order_qty=980)
+        core.guard.trip(TripReason.KILL_BUTTON)
+        assert await _round(core) == ["9.50", "0.50"]
+        assert core.portfolio.holdings[SPX].position == 0
 
     asyncio.run(run())
