@@ -66,7 +66,7 @@ class Slicing:
         for index, (kind, data, _) in enumerate(self.core.scribe.entries):
             if kind == "execution" and data["execution"] == "begun":
                 found[data["intent"]] = read_plan(data["plan"]), index
-            elif kind == "execution":
+            elif kind == "execution" and data["execution"] == "ended":
                 found.pop(data["intent"], None)
         return list(found.values())
 

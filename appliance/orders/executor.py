@@ -33,7 +33,7 @@ from appliance.orders.plan import (
 )
 from appliance.orders.reconcile import AFTER, After
 from appliance.orders.slicing import order_bounds
-from appliance.orders.work import Work, ended_data
+from appliance.orders.work import Work, describe_work
 from appliance.ports import Clock, Scribe
 
 LATER = frozenset(
@@ -86,7 +86,12 @@ class Executor:
 
     async def enter(self, intent: Intent, causes: Sequence[int] = ()) -> None:
         """Works an entry as its source's recipe says; the first child is asked for at once, whatever stands:
-        the gate says why not, and the log has it. Raises StoreError as `Desk.place`."""
+        the gate says why not, and the log has it. The same id while it is worked is the same wish and does
+        nothing; later, its children's ids are known and denied. Raises StoreError as `Desk.place`."""
+        if (intent.source, intent.id) in self._works:
+            data = {"execution": "repeated", "intent": intent.id, "source": intent.source}
+            self._scribe.note("execution", data, causes=causes)
+            return
         view = self._books.view(intent.instrument)
         if view is None:
             await self._desk.place(intent, causes)
@@ -200,10 +205,9 @@ class Executor:
     async def _emit(self, work: Work) -> None:
         plan, parent = work.plan, work.plan.parent
         if plan.leaves:
-            view = self._books.view(parent.instrument)
-            if view is not None and self._judge.sellable(parent):
-                held = self._judge.held(parent.source, parent.instrument)
-                await self._leave.leave(parent.source, view.instrument, held, "close")
+            closable = self._judge.closable(parent)
+            if closable is not None:
+                await self._leave.leave(parent.source, *closable, "close")
             return
         qty = min(work.rest(), plan.total - work.filled - self._revived(work))
         if qty <= 0 < work.sent:
@@ -254,9 +258,11 @@ class Executor:
         for index in range(len(work.plan.qtys)):
             self._children.pop((parent.source, child_id(work.plan, index)), None)
         view = self._books.view(parent.instrument)
+        data: dict[str, object] = {"execution": "ended", "intent": parent.id, "source": parent.source}
+        data |= {"ending": ending, "why": why}
         if view is not None:
-            data = ended_data(work, ending, why, view)
-            self._scribe.note("execution", data, causes=(work.cause,))
+            data |= describe_work(work, view)
+        self._scribe.note("execution", data, causes=(work.cause,))
         self.stats.ended(ending, work.filled_percent(), work.slippage_ppm(), work.fill_ns())
 
     def _filled(self, order: Order, fill: Fill) -> None:

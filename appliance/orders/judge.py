@@ -93,19 +93,19 @@ class Judge:
         if not plan.leaves:
             return work.at >= len(plan.qtys)
         entering = self.alive(parent.source, parent.instrument, OrderClass.INCREASE)
-        return not entering and not self.sellable(parent)
+        return not entering and self.closable(parent) is None
 
-    def sellable(self, parent: Intent) -> bool:
-        """The source still holds, on the side this exit closes, what the venue takes an order of."""
+    def closable(self, parent: Intent) -> tuple[Instrument, int] | None:
+        """What the source still holds on the side this exit closes; None for less than the venue takes."""
         view = self._books.view(parent.instrument)
-        held = self.held(parent.source, parent.instrument) * -parent.side.sign
-        return view is not None and held >= view.instrument.min_qty
+        held = self.held(parent.source, parent.instrument)
+        if view is None or held * -parent.side.sign < view.instrument.min_qty:
+            return None
+        return view.instrument, held
 
     def _was_reduced(self, work: Work) -> bool:
         """Somebody sold of what was bought, a stop or an exit: buying on would undo it."""
         plan, parent = work.plan, work.plan.parent
-        if plan.leaves:
-            return False
         held = self.held(parent.source, parent.instrument)
         return held * parent.side.sign < plan.held * parent.side.sign + work.filled
 

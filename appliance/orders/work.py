@@ -80,8 +80,8 @@ class Work:
         return max(0, self.last_fill_ns - self.plan.begun_ns)
 
 
-def ended_data(work: Work, ending: str, why: str, view: InstrumentView) -> dict[str, object]:
-    """The parent's last entry: what was wanted, what came of it and what it cost (implementation shortfall).
+def describe_work(work: Work, view: InstrumentView) -> dict[str, object]:
+    """For the parent's last entry: what was wanted, what came of it, what it cost (implementation shortfall).
 
     slippage_ppm is "" where nothing filled or no arrival price was known.
     """
@@ -91,13 +91,8 @@ def ended_data(work: Work, ending: str, why: str, view: InstrumentView) -> dict[
     unfilled = max(0, plan.total - work.filled)
     lost = missed(parent.side, plan.arrival, unfilled, view.last, instrument.amount_factor)
     return {
-        "execution": "ended",
-        "intent": parent.id,
-        "source": parent.source,
         "instrument": parent.instrument,
         "style": plan.style,
-        "ending": ending,
-        "why": why,
         "side": parent.side,
         "qty": qty_text(instrument, plan.total),
         "filled": qty_text(instrument, work.filled),

@@ -129,8 +129,9 @@ def _plans(reader: LogReader, start: int) -> tuple[tuple[Plan, int], ...]:
     for entry in reader.entries_of_kind("execution", start):
         data = decode_entry(entry.body).data
         key = _text(data, "source"), _text(data, "intent")
-        if data.get("execution") != "begun":
+        if data.get("execution") == "ended":
             running.pop(key, None)
+        if data.get("execution") != "begun":
             continue
         plan = data.get("plan")
         try:

@@ -9,11 +9,11 @@ import pytest
 from msgspec.structs import replace
 
 from appliance.domain.errors import StoreError, TransportError
-from appliance.domain.ids import InstrumentId, IntentId, derive_order_id
+from appliance.domain.ids import InstrumentId, IntentId, OrderId, TradeId, derive_order_id
 from appliance.domain.intent import Side
 from appliance.domain.mode import BOX, HoldCause, Mode, TripReason
-from appliance.domain.money import AMOUNT_ONE, Amount, Qty
-from appliance.domain.order import OrderState
+from appliance.domain.money import AMOUNT_ONE, Amount, Price, Qty
+from appliance.domain.order import Fill, OrderState
 from appliance.domain.status import Buckets
 from appliance.domain.verdict import Approved, OrderClass
 from appliance.orders.plan import Style
@@ -30,6 +30,19 @@ ICEBERG: dict[str, Any] = {
     "horizon_ns": 40 * SECOND,
     "jitter_ppm": 0,
 }
+
+
+_FILL = Fill(
+    trade_id=TradeId("t"),
+    order_id=OrderId("o"),
+    instrument=SPX,
+    side=Side.BUY,
+    qty=Qty(1),
+    price=Price(1),
+    fee=Amount(0),
+    maker=False,
+    event_ns=1,
+)
 
 
 async def _started(qty: int = 100, core: Core | None = None, **recipe: Any) -> Slicing:
@@ -362,6 +375,95 @@ def test_a_child_that_was_given_up_and_turns_up_counts_as_sent() -> None:
             await flow.bar()
         assert flow.position == 100
         assert flow.posted() == [25, 25, 25, 25]
+
+    asyncio.run(run())
+
+
+def test_a_lost_child_that_turns_up_after_its_retry_takes_the_place_of_a_slice() -> None:
+    """Sent twice, and both there: the last slice is not sent, and the whole is not exceeded."""
+
+    async def run() -> None:
+        flow = Slicing(**(TWAP | {"retries": 1}))
+        core = flow.core
+        await core.market(100_000)
+        submit, kept = core.venue.submit, []
+
+        async def keep(order: Approved) -> None:
+            kept.append(order)
+            raise TransportError("no answer")
+
+        core.venue.submit = keep  # type: ignore[method-assign]
+        await flow.enter(100)
+        core.venue.submit = submit  # type: ignore[method-assign]
+        core.clock.mono += SWEEP_NS
+        await core.exits.reconcile()
+        await flow.bar()
+        assert flow.asked() == ["i1/0", "i1/0"]
+        core.engine.submit(to_wire(kept[0]))
+        for _ in range(39):
+            await flow.bar()
+        assert flow.asked() == ["i1/0", "i1/0", "i1/1", "i1/2"]
+        assert (flow.posted(), flow.position) == ([25, 25, 25, 25], 100)
+
+    asyncio.run(run())
+
+
+def test_the_same_wish_twice_is_one_wish() -> None:
+    """While it is worked nothing happens; when it is over, its children's ids are known."""
+
+    async def run() -> None:
+        flow = Slicing(**TWAP)
+        await flow.core.market(100_000)
+        intent = await flow.enter(100)
+        await flow.executor.enter(intent)
+        for _ in range(35):
+            await flow.bar()
+        await flow.executor.enter(intent)
+        assert flow.posted() == [25, 25, 25, 25]
+        assert [data["ending"] for data in flow.ended()] == ["DONE", "DENIED"]
+        assert flow.ended()[1]["why"] == "DUPLICATE_ID"
+        assert [data["execution"] for data in flow.core.scribe.of("execution")][1] == "repeated"
+
+    asyncio.run(run())
+
+
+def test_two_entries_of_one_source_are_worked_side_by_side() -> None:
+    """Each in its own time, each with its own end."""
+
+    async def run() -> None:
+        flow = await _started(**TWAP)
+        await flow.enter(40)
+        for _ in range(35):
+            await flow.bar()
+        assert sorted(flow.posted()) == [10] * 4 + [25] * 4
+        assert [(data["ending"], data["filled"]) for data in flow.ended()] == [
+            ("DONE", "1.00"),
+            ("DONE", "0.40"),
+        ]
+
+    asyncio.run(run())
+
+
+def test_a_plan_for_an_instrument_that_is_gone_ends() -> None:
+    """The configuration changed over a restart: the gate denies it, an exit has nothing to sell; both end."""
+
+    async def run() -> None:
+        flow = await _started(**TWAP)
+        ((plan, cause),) = flow.plans()
+        gone = [
+            (
+                replace(plan, style=style, parent=replace(plan.parent, id=IntentId(style), instrument="XYZ")),
+                cause,
+            )
+            for style in (Style.TWAP, Style.EXIT)
+        ]
+        flow.executor.resume(gone, [], [(BOT, replace(_FILL, order_id="il-unknown"))])
+        await flow.executor.advance()
+        ends = {data["intent"]: (data["ending"], data["why"]) for data in flow.ended()}
+        assert ends == {
+            "twap": ("DENIED", "UNKNOWN_INSTRUMENT"),
+            "exit": ("DONE", "nothing is left to send"),
+        }
 
     asyncio.run(run())
 

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 import pytest
 from msgspec.structs import replace
 
 from appliance.domain.errors import PeerError, TransportError
 from appliance.domain.ids import InstrumentId
-from appliance.domain.intent import OrderType, Side
+from appliance.domain.intent import Intent, OrderType, Side
 from appliance.domain.mode import Mode, TripReason
 from appliance.domain.money import AMOUNT_ONE, Amount, Qty
 from appliance.domain.order import Order, OrderState
 from appliance.domain.reasons import Reason
-from appliance.domain.verdict import Approved, Denied, OrderClass
+from appliance.domain.verdict import Approved, Denied, OrderClass, Verdict
 from appliance.orders.reconcile import fate
 from appliance.ports import StoppedAtWire
 from appliance.safety.exits import RETRY_NS, SWEEP_NS, ExitFlow
@@ -524,5 +525,56 @@ def test_a_slice_leaves_no_rest_that_could_not_leave() -> None:
         core.guard.trip(TripReason.KILL_BUTTON)
         assert await _round(core) == ["9.50", "0.50"]
         assert core.portfolio.holdings[SPX].position == 0
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("left", [400, 0])
+def test_a_round_stops_where_the_position_is_covered(left: int) -> None:
+    """A stop fired behind our back while the first slice left: what is not held any more is not asked for."""
+
+    async def run() -> None:
+        core = await _in_slices(400)
+        held = core.portfolio.held
+        place = core.desk.place
+
+        async def lose_the_rest(intent: Intent, causes: Sequence[int] = ()) -> Verdict:
+            verdict = await place(intent, causes)
+            if isinstance(verdict, Approved) and verdict.order_class is not OrderClass.REDUCE:
+                return verdict
+            core.portfolio.held = lambda: [(s, i, left) for s, i, _ in held()]  # type: ignore[method-assign]
+            return verdict
+
+        core.desk.place = lose_the_rest  # type: ignore[method-assign]
+        await core.exits.leave_everything("liquidate")
+        assert [data["qty"] for data in _exits(core)] == ["4.00"]
+
+    asyncio.run(run())
+
+
+def test_nothing_is_sent_for_what_its_stop_has_sold() -> None:
+    """Between the look and the cancel of the leg it fired: nothing is held."""
+
+    async def run() -> None:
+        core = await _held()
+        core.portfolio.held = list  # type: ignore[method-assign]
+        await core.exits.leave(BOT, core.instrument, 1_000, "close")
+        assert _exits(core) == []
+
+    asyncio.run(run())
+
+
+def test_an_exit_that_was_forgotten_ends_its_round() -> None:
+    """Its row is in the log; in memory it made room for others."""
+
+    async def run() -> None:
+        core = await _in_slices(400)
+        await core.exits.leave_everything("liquidate")
+        core.engine.stand_still(SPX)
+        await core.desk.collect()
+        core.orders.forget_ended(0)
+        await core.exits.mend()
+        assert core.exits._replaced == {}
+        assert (core.exits._rung, core.exits._width) == ({}, {(BOT, SPX): 4})
 
     asyncio.run(run())

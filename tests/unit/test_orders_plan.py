@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from appliance.domain.ids import IntentId
+from appliance.domain.ids import IntentId, OrderId, TradeId
 from appliance.domain.intent import Intent, OrderType, Side, TimeInForce
-from appliance.domain.money import Price, Qty
-from appliance.domain.order import OrderState
+from appliance.domain.money import Amount, Price, Qty
+from appliance.domain.order import Fill, OrderState
 from appliance.orders.lifecycle import ENDED, UNSETTLED
 from appliance.orders.plan import (
     ACTS,
@@ -30,6 +30,7 @@ from appliance.orders.plan import (
 )
 from appliance.orders.reconcile import AFTER, After
 from appliance.orders.slicing import Bounds
+from appliance.orders.work import Work
 from appliance.portfolio.holdings import Holding
 from appliance.safety.exits import _REFUSED
 from tests.kit import BOT, SECOND, SPX, START_NS, spx
@@ -235,3 +236,49 @@ def test_a_broken_plan_is_no_plan(broken: dict[str, object]) -> None:
     data = plan_data(_plan(Style.TWAP))
     with pytest.raises(ValueError, match="no execution plan"):
         read_plan(data | broken if broken else {})
+
+
+def test_children_of_the_log_come_in_any_order() -> None:
+    """By their last change: the highest slice is the one that is worked, a live child before an ended one."""
+    work = Work(_plan(Style.TWAP, slices=4, retries=1), 0)
+    work.remember(2, OrderId("c"), alive=False)
+    work.remember(2, OrderId("d"), alive=True)
+    work.remember(2, OrderId("e"), alive=False)
+    work.remember(0, OrderId("a"), alive=False)
+    assert (work.at, work.child, work.tries, work.sent, work.attempt()) == (2, "d", 3, 4, 3)
+    work.next_slice(again=True)
+    assert (work.at, work.tries) == (3, 0), "three tries of two"
+
+
+@pytest.mark.parametrize(
+    ("filled", "again", "at"), [(0, True, 0), (149, True, 0), (151, True, 1), (0, False, 1)]
+)
+def test_a_rest_the_venue_would_not_take_is_given_up(filled: int, again: bool, at: int) -> None:
+    """Slices of 250, smallest order 100: a rest of 101 is tried again, one of 99 is not."""
+    plan = make_plan(
+        _parent(), Recipe(style=Style.TWAP, slices=4, jitter_ppm=0), Bounds(1, 100, 400), _view(), 5, "", 0
+    )
+    work = Work(plan, 0)
+    work.count_try()
+    work.take(0, _fill(filled))
+    work.next_slice(again=again)
+    assert work.at == at
+
+
+def _fill(qty: int) -> Fill:
+    return Fill(
+        trade_id=TradeId("t"), order_id=OrderId("o"), instrument=SPX, side=Side.BUY, qty=Qty(qty),
+        price=Price(7), fee=Amount(2), maker=False, event_ns=START_NS + 9,
+    )  # fmt: skip
+
+
+def test_what_a_parent_has_filled() -> None:
+    """Sums of quantity, value and fees; the share rounded down, and never above all."""
+    work = Work(_plan(Style.PLAIN), 0)
+    assert (work.filled_percent(), work.slippage_ppm(), work.fill_ns()) == (0, 0, 0)
+    work.take(0, _fill(999))
+    assert (work.filled, work.value, work.fees, work.filled_percent()) == (999, 6_993, 2, 99)
+    assert work.fill_ns() == 9
+    work.take(0, _fill(5))
+    assert work.filled_percent() == 100
+    assert Work(_plan(Style.PLAIN, _parent(qty=Qty(0))), 0).filled_percent() == 0

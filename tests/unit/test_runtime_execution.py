@@ -205,7 +205,8 @@ def test_plans_that_have_not_ended_are_restored(tmp_path: Path) -> None:
     """By source and intent, with the index of their entry; one that ended is over."""
     ended = {"execution": "ended", "intent": "x", "source": BOT}
     other = SourceId("other")
-    entries = [_begun("x"), _begun("y"), _begun("x", other), ended, ended | {"intent": "unknown"}]
+    repeated = {"execution": "repeated", "intent": "y", "source": BOT}
+    entries = [_begun("x"), _begun("y"), _begun("x", other), ended, ended | {"intent": "unknown"}, repeated]
     found = _restored(tmp_path, entries)
     assert [(name, source) for name, source, _ in found] == [("y", BOT), ("x", other)]
     assert found[1][2] - found[0][2] == 1
