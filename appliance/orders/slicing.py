@@ -73,11 +73,8 @@ def sizes(total: int, count: int, bounds: Bounds, jitter_ppm: int, draws: Draws)
     found = [(lots + (index < more)) * bounds.lot for index in range(count)]
     for left in range(0, count - 1, 2):
         one, other = found[left], found[left + 1]
-        room = min(
-            lots * bounds.lot * jitter_ppm // PPM_ONE,
-            *(bounds.largest - one, bounds.largest - other),
-            *(one - bounds.smallest, other - bounds.smallest),
-        )
+        # `one` is never the smaller: its room upwards and the other's downwards bind both of them.
+        room = min(lots * bounds.lot * jitter_ppm // PPM_ONE, bounds.largest - one, other - bounds.smallest)
         steps = room // bounds.lot
         shift = (draws.below(2 * steps + 1) - steps) * bounds.lot
         found[left], found[left + 1] = one + shift, other - shift

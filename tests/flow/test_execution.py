@@ -21,7 +21,7 @@ from appliance.ports import StoppedAtWire
 from appliance.safety.exits import SWEEP_NS
 from appliance.venues.paper_terms import to_wire
 from tests.execution_kit import Slicing
-from tests.kit import BOT, SECOND, SPX, Core, instrument_limits
+from tests.kit import BOT, SECOND, SPX, Core, instrument_limits, spx
 
 TWAP: dict[str, Any] = {"style": Style.TWAP, "slices": 4, "horizon_ns": 40 * SECOND, "jitter_ppm": 0}
 ICEBERG: dict[str, Any] = {
@@ -408,6 +408,37 @@ def test_a_lost_child_that_turns_up_after_its_retry_takes_the_place_of_a_slice()
     asyncio.run(run())
 
 
+def test_a_lost_child_that_still_works_leaves_no_room_for_the_last_slice() -> None:
+    """Three slices have filled and the lost one is at the venue, unfilled: together they are the whole."""
+
+    async def run() -> None:
+        flow = Slicing(**(TWAP | {"retries": 1}))
+        core = flow.core
+        await core.market(100_000)
+        submit, kept = core.venue.submit, []
+
+        async def keep(order: Approved) -> None:
+            kept.append(order)
+            raise TransportError("no answer")
+
+        core.venue.submit = keep  # type: ignore[method-assign]
+        await flow.enter(100)
+        core.venue.submit = submit  # type: ignore[method-assign]
+        core.clock.mono += SWEEP_NS
+        await core.exits.reconcile()
+        for _ in range(28):
+            await flow.bar()
+        assert flow.position == 75
+        core.engine.submit(to_wire(kept[0]))
+        await core.desk.collect()
+        core.clock.utc += 3 * SECOND
+        await flow.executor.advance()
+        assert flow.asked() == ["i1/0", "i1/0", "i1/1", "i1/2"]
+        assert sum(flow.posted()) == 100
+
+    asyncio.run(run())
+
+
 def test_the_same_wish_twice_is_one_wish() -> None:
     """While it is worked nothing happens; when it is over, its children's ids are known."""
 
@@ -753,6 +784,25 @@ def test_a_plan_does_not_outlive_the_arming_it_was_made_under() -> None:
             await flow.bar()
         assert flow.posted() == [25]
         assert [data["ending"] for data in flow.ended()] == ["STOPPED"]
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(("held", "left"), [(99, 99), (100, 0), (101, 0)])
+def test_a_close_sells_what_the_venue_takes_an_order_of(held: int, left: int) -> None:
+    """The smallest order is 1.00: exactly that is sold, less is dust."""
+
+    async def run() -> None:
+        core = Core(instrument=spx(min_qty=1))
+        await core.hold_position(held)
+        flow = Slicing(core)
+        small = spx(min_qty=100)
+        core.instrument = core.portfolio.holdings[SPX].instrument = small
+        core.portfolio.sources[BOT].lots[SPX].instrument = small
+        await flow.close()
+        for _ in range(3):
+            await flow.bar()
+        assert flow.position == left
 
     asyncio.run(run())
 
