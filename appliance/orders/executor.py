@@ -187,8 +187,9 @@ class Executor:
         if act is Act.EMIT:
             await self._emit(work)
             self._finish(work)
-        elif act is Act.CANCEL:
+        elif act is Act.CANCEL or work.replaced:
             await self._cancel(work)
+            self._finish(work)
         elif act is Act.END:
             self._finish(work)
 

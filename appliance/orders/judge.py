@@ -60,6 +60,7 @@ class Judge:
         return ACTS[work.plan.style][working][self.moment(work, working)]
 
     def working(self, work: Work) -> bool:
+        """A child may still fill; of an exit, any exit of this holding, whoever sent it."""
         if not work.plan.leaves:
             return work.child is not None
         parent = work.plan.parent

@@ -93,14 +93,15 @@ Key: TypeAlias = tuple[SourceId, InstrumentId]
 
 
 class _Round:
-    """Exits of one holding that were sent side by side. legs: cancelled for them.  first: quantity of the
-    slice that would have gone alone.  working: sent and not ended yet."""
+    """Exits of one holding that are sent side by side. legs: cancelled for them.  sent: quantity of each that
+    left.  first: of the one that would have gone alone.  working: sent and not ended yet."""
 
-    def __init__(self, key: Key, legs: Sequence[Order], sent: Sequence[Approved]) -> None:
+    def __init__(self, key: Key, legs: Sequence[Order]) -> None:
         self.key = key
         self.legs = legs
-        self.first = sent[0].qty
-        self.working = {each.order_id for each in sent}
+        self.sent: list[Qty] = []
+        self.first = 0
+        self.working: set[OrderId] = set()
         self.sold = self.left = 0
 
 
@@ -195,38 +196,41 @@ class ExitFlow:
         qty = max(qty, min(abs(quantity), instrument.min_qty))
         if qty == 0:
             return
-        sent = await self._send_slices(source, symbol, quantity, qty, purpose)
-        if not sent:
+        together = _Round((source, symbol), legs)
+        await self._send_slices(together, quantity, qty, purpose)
+        if not together.sent:
             self._climb(source, symbol)
             self._wait(source, symbol)
             await self._protect(legs, abs(quantity))
             return
-        together = _Round((source, symbol), legs, sent)
-        self._replaced.update(dict.fromkeys(together.working, together))
-        await self._protect(legs, abs(quantity) - sum(each.qty for each in sent))
+        await self._protect(legs, abs(quantity) - sum(together.sent))
 
-    async def _send_slices(
-        self, source: SourceId, symbol: InstrumentId, held: int, qty: int, purpose: str
-    ) -> list[Approved]:
-        """What left, slice by slice as the gate cuts it; ends with the first that is refused or got lost."""
-        sent: list[Approved] = []
+    async def _send_slices(self, together: _Round, held: int, qty: int, purpose: str) -> None:
+        """Slice by slice as the gate cuts it; ends with the first that is refused or got lost.
+
+        Each is on the list of `mend` before its venue is heard: what raises here leaves none forgotten.
+        """
+        source, symbol = together.key
         while qty > 0:
             verdict = await self._desk.place(self._exit(source, symbol, held, Qty(qty), purpose))
+            if isinstance(verdict, Denied):
+                self._width[together.key] = 1
+                return
+            together.first = together.first or verdict.qty
+            together.working.add(verdict.order_id)
+            self._replaced[verdict.order_id] = together
             await self._desk.collect()
-            if isinstance(verdict, Denied) or self._was_refused(verdict):
-                self._width[source, symbol] = 1
-                break
-            sent.append(verdict)
-            wide = len(sent) < self._width.get((source, symbol), self._at_once)
+            if self._was_refused(verdict):
+                self._replaced.pop(verdict.order_id, None)
+                together.working.discard(verdict.order_id)
+                self._width[together.key] = 1
+                return
+            together.sent.append(verdict.qty)
+            wide = len(together.sent) < self._width.get(together.key, self._at_once)
             if not wide or Flag.SLICED not in verdict.flags or self._is_lost(verdict.order_id):
-                break
-            working = sum(self._leaves(each.order_id) for each in sent)
+                return
+            working = sum(o.leaves for o in self._desk.orders.live() if self._is_exit(o, source, symbol))
             qty = min(qty - verdict.qty, abs(self._still_held(source, symbol, held)) - working)
-        return sent
-
-    def _leaves(self, order_id: OrderId) -> int:
-        order = self._desk.orders.get(order_id)
-        return order.leaves if order is not None else 0
 
     def _is_lost(self, order_id: OrderId) -> bool:
         order = self._desk.orders.get(order_id)

@@ -578,3 +578,39 @@ def test_an_exit_that_was_forgotten_ends_its_round() -> None:
         assert (core.exits._rung, core.exits._width) == ({}, {(BOT, SPX): 4})
 
     asyncio.run(run())
+
+
+@pytest.mark.parametrize("failing", [1, 2])
+def test_a_slice_is_not_forgotten_when_the_venue_falls_silent_behind_it(failing: int) -> None:
+    """The answer of the first or second slice is not heard: all that left is mended when it has ended."""
+
+    async def run() -> None:
+        core = await _in_slices(300)
+        place, collect, armed = core.desk.place, core.desk.collect, 0
+
+        async def count(intent: Intent, causes: Sequence[int] = ()) -> Verdict:
+            nonlocal armed
+            verdict = await place(intent, causes)
+            armed += isinstance(verdict, Approved) and verdict.order_class is OrderClass.REDUCE
+            return verdict
+
+        async def silent() -> object:
+            if armed == failing:
+                raise TransportError("no answer")
+            return await collect()
+
+        core.desk.place = count  # type: ignore[method-assign]
+        core.desk.collect = silent  # type: ignore[method-assign, assignment]
+        with pytest.raises(TransportError):
+            await core.exits.leave_everything("liquidate")
+        core.desk.place, core.desk.collect = place, collect  # type: ignore[method-assign]
+        assert len(core.exits._replaced) == failing
+        await core.desk.collect()
+        for order_id in core.exits._replaced:
+            core.engine.cancel(order_id)
+        await core.desk.collect()
+        await core.exits.mend()
+        assert _protected(core) == 300 * failing
+        assert core.exits._rung == {(BOT, SPX): 1}
+
+    asyncio.run(run())
