@@ -621,10 +621,8 @@ def test_a_close_cancels_an_entry_that_is_found_only_later() -> None:
         await flow.bar()
         assert core.engine.ledger.live == {}
         await flow.bar()
-        assert [(data["style"], data["ending"]) for data in flow.ended()] == [
-            ("plain", "REPLACED"),
-            ("exit", "DONE"),
-        ]
+        endings = {(data["style"], data["ending"]) for data in flow.ended()}
+        assert endings == {("plain", "REPLACED"), ("exit", "DONE")}
 
     asyncio.run(run())
 
