@@ -614,3 +614,19 @@ def test_a_slice_is_not_forgotten_when_the_venue_falls_silent_behind_it(failing:
         assert core.exits._rung == {(BOT, SPX): 1}
 
     asyncio.run(run())
+
+
+@pytest.mark.parametrize(("depth", "waits"), [(59, True), (80, False)])
+def test_a_round_is_measured_by_its_first_slice_not_by_its_last(depth: int, waits: bool) -> None:
+    """4.00, 4.00 and 2.00 meet a book of 2.95 or 4.00: less than the slice that would have gone alone waits."""
+
+    async def run() -> None:
+        core = await _in_slices(400)
+        value = (depth + 1) * 1_000 * AMOUNT_ONE // 100
+        core.engine.terms = replace(core.terms, depth_value=Amount(value))
+        assert len(await _round(core)) == 3
+        sold = 1_000 - core.portfolio.holdings[SPX].position
+        assert (200 < sold < 400) is waits
+        assert (await _round(core) == []) is waits
+
+    asyncio.run(run())
