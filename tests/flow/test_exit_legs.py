@@ -618,7 +618,7 @@ def test_a_slice_is_not_forgotten_when_the_venue_falls_silent_behind_it(failing:
 
 @pytest.mark.parametrize(("depth", "waits"), [(59, True), (80, False)])
 def test_a_round_is_measured_by_its_first_slice_not_by_its_last(depth: int, waits: bool) -> None:
-    """4.00, 4.00 and 2.00 meet a book of 2.95 or 4.00: less than the slice that would have gone alone waits."""
+    """4.00, 4.00 and 2.00 meet a book of 2.95 or 4.00: less than what would have gone alone waits."""
 
     async def run() -> None:
         core = await _in_slices(400)
