@@ -1,7 +1,8 @@
 """The whole flow, in the order in which it happens.
 
     observation ─► fills of what the venue did meanwhile ─► marks ─► memory ─► loss limits
-                └► strategies ─► signal ─► validation ─► precedents ─► intent ─► GATE ─► log ─► venue
+                └► strategies ─► signal ─► validation ─► precedents ─► wish ─► its orders one by one:
+                                                                       intent ─► GATE ─► log ─► venue
 
 Everything is called with `await` over ports; nothing here reads a clock, a file or a socket. One pipeline
 per core, driven by one task: an observation is finished before the next one begins.
@@ -17,11 +18,12 @@ from appliance.domain.describe import describe_signal
 from appliance.domain.ids import InstrumentId, IntentId, SourceId
 from appliance.domain.intent import Intent, OrderType, Side
 from appliance.domain.mode import Mode, TripReason
-from appliance.domain.money import format_share, share_floor
+from appliance.domain.money import Qty, format_share, share_floor
 from appliance.domain.observation import Observation
 from appliance.domain.order import Fill
 from appliance.domain.signal import Direction, Signal
 from appliance.orders.desk import Desk
+from appliance.orders.executor import Executor
 from appliance.orders.sizing import entry_qty
 from appliance.portfolio.portfolio import Portfolio
 from appliance.ports import Clock, Memory, Scribe
@@ -50,6 +52,7 @@ class Stages(Struct, frozen=True, kw_only=True):
     memory: Memory
     desk: Desk
     exits: ExitFlow
+    executor: Executor
     safety: SafetyController
     scribe: Scribe
     clock: Clock
@@ -101,6 +104,7 @@ class Pipeline:
             signal = strategy.on_observation(observation)
             if signal is not None:
                 await self._on_signal(signal)
+        await s.executor.advance()
         await self._work_down()
 
     async def _on_signal(self, signal: Signal) -> None:
@@ -118,13 +122,23 @@ class Pipeline:
         data["precedents"] = await self._precedents(signal.instrument)
         cause = s.scribe.note("signal", data).index
         if signal.direction is Direction.CLOSE:
-            allocation = s.portfolio.sources.get(signal.strategy)
-            held = allocation.held(signal.instrument) if allocation is not None else 0
-            if held:
-                await s.exits.leave(signal.strategy, holding.instrument, held, "close")
+            await s.executor.close(self._exit(signal), causes=(cause,))
             return
-        await s.desk.place(self._entry(signal), causes=(cause,))
+        await s.executor.enter(self._entry(signal), causes=(cause,))
         await s.desk.collect()
+
+    def _exit(self, signal: Signal) -> Intent:
+        """All that the strategy holds, which may be nothing while an entry of it still works."""
+        allocation = self._s.portfolio.sources.get(signal.strategy)
+        held = allocation.held(signal.instrument) if allocation is not None else 0
+        return Intent(
+            id=IntentId(f"{self._run}/{signal.instrument}/{signal.event_ns}/close"),
+            source=signal.strategy,
+            instrument=signal.instrument,
+            created_ns=signal.event_ns,
+            side=Side.BUY if held < 0 else Side.SELL,
+            qty=Qty(abs(held)),
+        )
 
     def _entry(self, signal: Signal) -> Intent:
         """What the strategy wants and its allocation, or a recovery plan's share of it, still allows; 0 is

@@ -21,8 +21,10 @@ from appliance.domain.verdict import Approved
 from appliance.orders.book import Orders
 from appliance.orders.costs import Costs
 from appliance.orders.desk import Desk
+from appliance.orders.executor import Executor
 from appliance.orders.fees import FeeBook
 from appliance.orders.identity import IdLedger
+from appliance.orders.plan import Recipe
 from appliance.orders.reconcile import fate
 from appliance.portfolio.portfolio import Portfolio
 from appliance.ports import GuardStatus, PageReading, Ticket
@@ -30,6 +32,7 @@ from appliance.risk.breaker import BreakerSettings
 from appliance.risk.breakers import Breakers
 from appliance.risk.gate import Gate
 from appliance.risk.limits import AccountLimits, InstrumentLimits, Limits, SourceLimits
+from appliance.runtime.execution import CoreMeans
 from appliance.runtime.guarded import GuardedVenue
 from appliance.safety.controller import SafetyController
 from appliance.safety.exits import ExitFlow
@@ -318,6 +321,7 @@ class Core:
         faults: Faults | None = None,
         with_limits: bool = True,
         with_source: bool = True,
+        orders: Orders | None = None,
     ) -> None:
         self.instrument = instrument or spx()
         self.clock = FakeClock()
@@ -354,7 +358,7 @@ class Core:
         self.ids = IdLedger()
         self.breakers = Breakers(breaker_settings(), self.clock.mono_ns)
         self.door = GuardedVenue(self.venue, self.breakers)
-        self.orders = Orders()
+        self.orders = orders or Orders()
         self.fees = FeeBook()
         self.fees.take(make_fees(self.terms), self.clock.mono)
         self.fees.until_ns = 2**63  # a venue that always answers; tests of fees ask for themselves
@@ -435,6 +439,12 @@ class Core:
     def cancel(self, target: str = "il-x") -> Intent:
         """A cancel of that order."""
         return self.intent(action=Action.CANCEL, target=OrderId(target))
+
+    def executor(self, **recipe: Any) -> Executor:
+        """As `runtime.execution` makes it; recipe: of the one source, plain without."""
+        recipes = {BOT: Recipe(**recipe)}
+        means = CoreMeans(recipes, self.limits, self.portfolio, self.safety, "test")
+        return Executor(self.desk, self.portfolio, self.exits, self.scribe, self.clock, means)
 
     async def hold_position(self, qty: int, price: int = 100_000) -> None:
         """Buys through the whole flow and lets it fill at the next bar."""

@@ -47,6 +47,7 @@ KINDS: dict[str, str] = {
     "intent": "a source asked for an order or a cancel",
     "verdict": "the gate approved or denied an intent",
     "denied_count": "denials of a chatty source, counted instead of listed",
+    "execution": "a wish began to be worked, in which slices; or ended, and what it cost against its arrival",
     "order": "an order changed its state",
     "fill": "the venue executed part of an order",
     "fees": "the venue told a fee schedule that is new or has changed",

@@ -179,6 +179,29 @@ class FeeLine(Struct, frozen=True, kw_only=True):
     problem: str = ""
 
 
+class Buckets(Struct, frozen=True):
+    """counts[i] is what was ≤ bounds[i] and above the bound before; the last is above all."""
+
+    bounds: tuple[int, ...] = ()
+    counts: tuple[int, ...] = (0,)
+
+
+class Execution(Struct, frozen=True, kw_only=True):
+    """How entries and closes were worked since this start (EXE-05): shares and times, never a size.
+
+    parents: ended, by ending.  children: orders asked for.  retries: further tries of a slice.
+    filled_percent: of what was wanted.  slippage_ppm: average against arrival, positive is worse.
+    fill_ms: market time from the decision to the last fill.
+    """
+
+    parents: dict[str, int] = {}
+    children: int = 0
+    retries: int = 0
+    filled_percent: Buckets = Buckets()
+    slippage_ppm: Buckets = Buckets()
+    fill_ms: Buckets = Buckets()
+
+
 class Status(Struct, frozen=True, kw_only=True):
     """One consistent picture. sealed: False until configuration sealing exists.
 
@@ -220,3 +243,4 @@ class Status(Struct, frozen=True, kw_only=True):
     disk: Disk | None = None
     breakers: tuple[BreakerLine, ...] = ()
     fees: FeeLine = FeeLine()
+    execution: Execution = Execution()

@@ -7,6 +7,8 @@ order found does not show yet.
 
 from __future__ import annotations
 
+from enum import Enum
+
 from msgspec.structs import replace
 
 from appliance.domain.order import Order, OrderEvent, OrderState, VenueOrder
@@ -36,6 +38,34 @@ def as_restored(order: Order, now_ns: int) -> Order:
     if order.state is OrderState.CANCEL_SENT:  # the cancel may not have left; it is asked for again
         return replace(order, state=OrderState.UNKNOWN, sent_ns=now_ns)
     return replace(order, sent_ns=now_ns) if order.state in UNSETTLED else order
+
+
+class After(Enum):
+    """What may follow an order in a state (EXE-06). A new try is a new order under an id of its own."""
+
+    DONE = "nothing is left of it"
+    TRY_AGAIN = "its fate is known: what it left unfilled may be asked for again"
+    WAIT = "it works; its venue will tell"
+    LOOK_UP = "nobody knows: look it up by its id, and never send it, or its like, meanwhile"
+
+
+AFTER: dict[OrderState, After] = {
+    OrderState.FILLED: After.DONE,
+    OrderState.CANCELED: After.TRY_AGAIN,  # asked for, or ended by the venue with a rest
+    OrderState.EXPIRED: After.TRY_AGAIN,  # by the venue, at the end of its time or of a slice nobody took
+    OrderState.REJECTED: After.TRY_AGAIN,  # the venue said no and holds nothing
+    OrderState.STOPPED_AT_WIRE: After.TRY_AGAIN,  # it never left
+    OrderState.NEVER_ARRIVED: After.TRY_AGAIN,  # looked up, not found, after the window and the margin
+    OrderState.WORKING: After.WAIT,
+    OrderState.HELD: After.WAIT,
+    OrderState.TRIGGERED: After.WAIT,
+    OrderState.PARTIALLY_FILLED: After.WAIT,
+    OrderState.CANCEL_SENT: After.WAIT,  # it may still fill; a refused cancel makes it UNKNOWN
+    OrderState.RECORDED: After.LOOK_UP,
+    OrderState.SENT: After.LOOK_UP,
+    OrderState.UNKNOWN: After.LOOK_UP,
+}
+"""Every state has a row. UNSETTLED is what is looked up, ENDED what is done or may be retried (a test)."""
 
 
 def fate(order: Order, found: VenueOrder | None, now_ns: int) -> OrderEvent | None:

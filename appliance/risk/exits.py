@@ -120,6 +120,9 @@ def _sized(intent: Intent, view: InstrumentView, limits: InstrumentLimits | None
     flags = Flag.NONE
     qty: int = intent.qty
     if qty > largest:
+        short = instrument.min_qty - (qty - largest)  # a rest below the smallest order could never leave
+        if short > 0 and largest - short >= instrument.min_qty:
+            largest = Qty(largest - round_up(short, instrument.lot))
         qty, flags = largest, flags | Flag.SLICED
     whole = round_down(qty, instrument.lot)
     if whole != qty and whole > 0:

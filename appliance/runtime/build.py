@@ -19,6 +19,7 @@ from appliance.market.replay import Replay
 from appliance.orders.book import Orders
 from appliance.orders.costs import Costs
 from appliance.orders.desk import Desk
+from appliance.orders.executor import Executor
 from appliance.orders.identity import IdLedger
 from appliance.orders.reconcile import fate
 from appliance.pipeline import Pipeline, Stages
@@ -42,6 +43,7 @@ from appliance.runtime.build_state import (
 from appliance.runtime.clock import ReplayClock, WallClock
 from appliance.runtime.clock_loop import ClockLoop, ReadClock, counts_real_time, remembered_clock
 from appliance.runtime.config import Config
+from appliance.runtime.execution import make_executor
 from appliance.runtime.fee_refresh import FeeRefresh
 from appliance.runtime.feed import ReplayFeed
 from appliance.runtime.guard_link import PageLink, boot_text
@@ -89,6 +91,7 @@ class Parts(Struct, kw_only=True):
     safety: SafetyController
     portfolio: Portfolio
     desk: Desk
+    executor: Executor
     venue: GuardedVenue
     memory: Memory
     upstream: UpstreamClient
@@ -142,6 +145,7 @@ async def build(
         TimedGate(gate, tally), orders, ids, portfolio, venue, scribe, clock, safety, tally,
         exits_into(exits_ring), Costs(fees, clock),
     )  # fmt: skip
+    exits = ExitFlow(desk, portfolio, venue, clock, fate, config.safety.exit_slices)
     stages = Stages(
         portfolio=portfolio,
         strategies=tables.make_strategies(config, instruments),
@@ -151,7 +155,8 @@ async def build(
         deploy_ppm={SourceId(name): int(table.deploy) for name, table in config.strategies.items()},
         memory=open_memory(stack, config, paths, instruments, breakers),
         desk=desk,
-        exits=ExitFlow(desk, portfolio, venue, clock, fate),
+        exits=exits,
+        executor=make_executor(config, session, limits, desk, portfolio, exits, safety, scribe, clock),
         safety=safety,
         scribe=scribe,
         clock=clock,
@@ -235,6 +240,7 @@ def _connect(
         safety=stages.safety,
         portfolio=stages.portfolio,
         desk=stages.desk,
+        executor=stages.executor,
         venue=venue,
         memory=memory,
         upstream=upstream,
@@ -320,5 +326,7 @@ def _caught_up(parts: Parts) -> None:
         if source in parts.portfolio.sources:
             parts.portfolio.stop_source(SourceId(source), why, when_ns)
     parts.portfolio.caught_up()
+    restored = parts.session.restored
+    parts.executor.resume(restored.plans, restored.orders, restored.fills)
     parts.desk.last_seq = max(parts.desk.last_seq, parts.session.restored.venue_seq)
     parts.watch.catch_up()

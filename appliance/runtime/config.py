@@ -10,8 +10,10 @@ from typing import Literal
 
 from msgspec import Struct
 
+from appliance.orders.slicing import MOST_SLICES
 from appliance.risk.breaker import BreakerSettings
 from appliance.runtime.units import Duration, Money, Rate, Share, Size
+from appliance.safety.exits import AT_ONCE
 from appliance.safety.recovery_plan import DEFAULT_EVERY_NS
 
 RESERVE_LEAST = 1_000_000
@@ -114,6 +116,7 @@ class StrategyConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     deploy: share of the allocation one entry asks for.
     default_stop: distance of the stop attached to an order without one; "none" denies such orders.
     bars: length of the bars built from trades, "0 s" where the feed brings bars.
+    execution: how an entry becomes orders; twap and iceberg are cut as [execution] says.
     """
 
     kind: str
@@ -124,6 +127,7 @@ class StrategyConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     default_stop: str
     bars: Duration
     params: dict[str, int | str]
+    execution: Literal["plain", "twap", "iceberg"] = "plain"
 
 
 class LimitsConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -138,11 +142,45 @@ class LimitsConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 class SafetyConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """[safety] reduce_step, reduce_every: how REDUCED works exposure down."""
+    """[safety] reduce_step, reduce_every: how REDUCED works exposure down.
+
+    exit_slices: of an exit larger than the largest order, how many may leave side by side.
+    """
 
     tamper: Literal["alert", "paused", "emergency"]
     reduce_step: Share
     reduce_every: Duration
+    exit_slices: int = AT_ONCE
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.exit_slices <= 20:
+            raise ValueError(f"the value of exit_slices is outside of 1 to 20: {self.exit_slices}")
+
+
+class ExecutionConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """[execution]: how the entries of strategies with `execution = "twap"` or `"iceberg"` are cut.
+
+    horizon: market time after which nothing more is sent.  slices: of a TWAP.  displayed: share of the whole
+    an iceberg shows at most.  jitter: of sizes and times.  retries: of a slice whose fate is known.
+    No limit is among these: whatever they say, the gate judges every slice.
+    """
+
+    horizon: Duration = Duration(3_600_000_000_000)
+    slices: int = 10
+    displayed: Share = Share(100_000)
+    jitter: Share = Share(200_000)
+    retries: int = 2
+
+    def __post_init__(self) -> None:
+        for name, least, most, shown in (
+            ("horizon", 1_000_000_000, 30 * 86_400_000_000_000, "1 s to 30 d"),
+            ("slices", 1, MOST_SLICES, f"1 to {MOST_SLICES}"),
+            ("displayed", 10_000, 1_000_000, "1 % to 100 %"),
+            ("jitter", 0, 500_000, "0 % to 50 %"),
+            ("retries", 0, 10, "0 to 10"),
+        ):
+            if not least <= getattr(self, name) <= most:
+                raise ValueError(f"the value of {name} is outside of {shown}")
 
 
 class ClockConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -284,7 +322,8 @@ class LogConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The whole file. Only [recovery] may be absent: then the stricter plan holds, a day for each share."""
+    """The whole file. [recovery] may be absent: then the stricter plan holds, a day for each share. So may
+    [execution], or any key of it: nothing in it is a limit."""
 
     box: BoxConfig
     feed: FeedConfig
@@ -304,3 +343,4 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     breaker: BreakerConfig
     log: LogConfig
     recovery: RecoveryConfig = RecoveryConfig(plan="standard", step_every=Duration(DEFAULT_EVERY_NS))
+    execution: ExecutionConfig = ExecutionConfig()

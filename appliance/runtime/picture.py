@@ -89,6 +89,7 @@ class Picture:
             disk=self._disk.picture(),
             breakers=p.breakers.lines(),
             fees=self._fee_line(),
+            execution=p.executor.stats.line(),
         )
 
     async def wait_change(self, seen: int) -> int:

@@ -20,6 +20,7 @@ from appliance.domain.intent import Side
 from appliance.domain.mode import Mode
 from appliance.domain.money import Amount, Price, Qty
 from appliance.domain.order import Fill, Order, OrderState
+from appliance.orders.plan import Plan, read_plan
 from appliance.safety.controller import Remembered
 from appliance.safety.recovery_plan import Earlier, read_earlier
 from appliance.storage.log_reader import LogReader
@@ -42,7 +43,8 @@ class RunRecord(Struct, frozen=True, kw_only=True):
 class Restored(Struct, frozen=True, kw_only=True):
     """State of one run as of the last durable entry. venue_seq: last event taken over.
 
-    resets: (prices taken by then, peak) of every reset of the account's peak.
+    resets: (prices taken by then, peak) of every reset of the account's peak.  plans: wishes that were being
+    worked, with the log index of their entry.
     """
 
     orders: tuple[Order, ...]
@@ -50,6 +52,7 @@ class Restored(Struct, frozen=True, kw_only=True):
     stopped: tuple[tuple[SourceId, str, int], ...]
     venue_seq: int
     resets: tuple[tuple[int, int], ...] = ()
+    plans: tuple[tuple[Plan, int], ...] = ()
 
 
 NOTHING = Restored(orders=(), fills=(), stopped=(), venue_seq=0)
@@ -131,6 +134,7 @@ def restore(directory: Path, record: RunRecord) -> Restored:
         loosened = [
             decode_entry(entry.body).data for entry in reader.entries_of_kind("loosening", record.index)
         ]
+        plans = _plans(reader, record.index)
         orders = tuple(stored.order for stored in reader.orders(record.run))
     finally:
         reader.close()
@@ -146,7 +150,27 @@ def restore(directory: Path, record: RunRecord) -> Restored:
             for d in loosened
             if d.get("act") == "peak_reset" and d.get("outcome") == "done"
         ),
+        plans=plans,
     )
+
+
+def _plans(reader: LogReader, start: int) -> tuple[tuple[Plan, int], ...]:
+    """Begun and not ended, oldest first."""
+    running: dict[tuple[str, str], tuple[Plan, int]] = {}
+    for entry in reader.entries_of_kind("execution", start):
+        data = decode_entry(entry.body).data
+        key = _text(data, "source"), _text(data, "intent")
+        if data.get("execution") == "ended":
+            running.pop(key, None)
+        if data.get("execution") != "begun":
+            continue
+        plan = data.get("plan")
+        try:
+            running[key] = read_plan(plan if isinstance(plan, dict) else {}), entry.index
+        except ValueError as error:
+            why = f"entry {entry.index}: {error}"
+            raise StoreError("a plan in the audit log cannot be read", why) from error
+    return tuple(running.values())
 
 
 def known_orders(directory: Path) -> list[tuple[OrderId, OrderState]]:

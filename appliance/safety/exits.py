@@ -4,12 +4,16 @@ Exits are sent per source and instrument, so that every fill belongs to somebody
 cancelled only immediately before its replacement exit and is put back for whatever that exit does not sell:
 all of it if the exit is refused, the rest if it is smaller, what is left if it ends unfilled. Nothing here
 reports flat: the venue's fills do.
+
+What is larger than the largest order leaves in slices, which the gate cuts; `at_once` of them side by side.
+Never slower than one after the other: the first of them is the slice that would have gone alone, and a round
+in which it sold is followed at once by the next. After a round that left something it is one alone again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from appliance.domain.errors import PeerError, TransportError
 from appliance.domain.ids import InstrumentId, IntentId, OrderId, SourceId
@@ -17,11 +21,12 @@ from appliance.domain.instrument import Instrument
 from appliance.domain.intent import Intent, OrderType, Side, TimeInForce
 from appliance.domain.money import PPM_ONE, Qty, round_down
 from appliance.domain.order import Order, OrderEvent, OrderState, VenueOrder
-from appliance.domain.verdict import Approved, Denied, OrderClass, Verdict
+from appliance.domain.verdict import Approved, Denied, Flag, OrderClass, Verdict
 from appliance.ports import Clock, Venue
 
 SWEEP_NS = 2_000_000_000  # validity window and margin: what was in flight has arrived or never will
 LADDER = (1, 2, 4, 0)  # collars an exit may go from the reference, try by try; 0: a market order
+AT_ONCE = 4  # slices of one holding side by side
 RETRY_NS = 1_000_000_000  # after an exit that did not work: never a request storm (SAFETY 7)
 _REFUSED = frozenset({OrderState.REJECTED, OrderState.STOPPED_AT_WIRE, OrderState.NEVER_ARRIVED})
 
@@ -84,23 +89,43 @@ class Held(Protocol):
 
 
 Fate = Callable[[Order, VenueOrder | None, int], OrderEvent | None]
+Key: TypeAlias = tuple[SourceId, InstrumentId]
+
+
+class _Round:
+    """Exits of one holding that are sent side by side. legs: cancelled for them.  sent: quantity of each that
+    left.  first: of the one that would have gone alone.  working: sent and not ended yet."""
+
+    def __init__(self, key: Key, legs: Sequence[Order]) -> None:
+        self.key = key
+        self.legs = legs
+        self.sent: list[Qty] = []
+        self.first = 0
+        self.working: set[OrderId] = set()
+        self.sold = self.left = 0
 
 
 class ExitFlow:
-    """Owned by the event loop. `fate` is `orders.reconcile.fate`."""
+    """Owned by the event loop. `fate` is `orders.reconcile.fate`; `at_once`: slices of one holding that may
+    leave side by side."""
 
-    def __init__(self, desk: ExitDesk, held: Held, venue: Venue, clock: Clock, fate: Fate) -> None:
+    def __init__(
+        self, desk: ExitDesk, held: Held, venue: Venue, clock: Clock, fate: Fate, at_once: int = AT_ONCE
+    ) -> None:
         self._desk = desk
         self._held = held
         self._venue = venue
         self._clock = clock
         self._fate = fate
+        self._at_once = at_once
         self._swept_since_ns = 0
         self._swept_last_ns = 0
         self._count = 0
-        self._not_before: dict[tuple[SourceId, InstrumentId], int] = {}
-        self._rung: dict[tuple[SourceId, InstrumentId], int] = {}  # tries that left something unsold
-        self._replaced: dict[OrderId, list[Order]] = {}  # exit → the legs that were cancelled for it
+        self._not_before: dict[Key, int] = {}
+        self._rung: dict[Key, int] = {}  # tries that left something unsold
+        self._width: dict[Key, int] = {}  # slices of the next round
+        self._leaving: set[Key] = set()  # a second task finds the first at work
+        self._replaced: dict[OrderId, _Round] = {}
         self.confirmed = False  # the last sweep's window has passed and the venue lists no entry
 
     def begin_sweep(self) -> None:
@@ -108,6 +133,7 @@ class ExitFlow:
         before it is asked for again at once."""
         self._not_before.clear()
         self._rung.clear()
+        self._width.clear()
         self._swept_since_ns = self._clock.mono_ns()
         self._swept_last_ns = 0
         self.confirmed = False
@@ -140,12 +166,22 @@ class ExitFlow:
         self, source: SourceId, instrument: Instrument, quantity: int, purpose: str, share_ppm: int = PPM_ONE
     ) -> None:
         """Sells (or buys back) a share of one source's holding, if no exit of it works yet."""
+        key = source, instrument.symbol
+        if key in self._leaving or self._clock.mono_ns() < self._not_before.get(key, 0):
+            return
+        if any(self._is_at_work(order, *key) for order in self._desk.orders.live()):
+            return
+        self._leaving.add(key)
+        try:
+            await self._leave(source, instrument, quantity, purpose, share_ppm)
+        finally:
+            self._leaving.discard(key)
+
+    async def _leave(
+        self, source: SourceId, instrument: Instrument, quantity: int, purpose: str, share_ppm: int
+    ) -> None:
         symbol = instrument.symbol
-        if self._clock.mono_ns() < self._not_before.get((source, symbol), 0):
-            return
         working = [order for order in self._desk.orders.live() if self._is_exit(order, source, symbol)]
-        if any(order.time_in_force is TimeInForce.IOC for order in working):
-            return
         legs = self._desk.orders.protective(symbol, source)
         for order in (*self._leads(legs), *legs, *working):  # an exit that rests must not keep this one away
             await self._desk.cancel(order)
@@ -162,33 +198,76 @@ class ExitFlow:
         qty = max(qty, min(abs(quantity), instrument.min_qty))
         if qty == 0:
             return
-        verdict = await self._desk.place(self._exit(source, symbol, quantity, Qty(qty), purpose))
-        await self._desk.collect()
-        if isinstance(verdict, Denied) or self._was_refused(verdict):
+        together = _Round((source, symbol), legs)
+        await self._send_slices(together, quantity, qty, purpose)
+        if not together.sent:
             self._climb(source, symbol)
             self._wait(source, symbol)
             await self._protect(legs, abs(quantity))
-        else:
-            self._replaced[verdict.order_id] = legs
-            await self._protect(legs, abs(quantity) - verdict.qty)
+            return
+        await self._protect(legs, abs(quantity) - sum(together.sent))
+
+    async def _send_slices(self, together: _Round, held: int, qty: int, purpose: str) -> None:
+        """Slice by slice as the gate cuts it; ends with the first that is refused or got lost.
+
+        Each is on the list of `mend` before its venue is heard: what raises here leaves none forgotten.
+        """
+        source, symbol = together.key
+        while qty > 0:
+            verdict = await self._desk.place(self._exit(source, symbol, held, Qty(qty), purpose))
+            if isinstance(verdict, Denied):
+                self._width[together.key] = 1
+                return
+            together.first = together.first or verdict.qty
+            together.working.add(verdict.order_id)
+            self._replaced[verdict.order_id] = together
+            await self._desk.collect()
+            if self._was_refused(verdict):
+                self._replaced.pop(verdict.order_id, None)
+                together.working.discard(verdict.order_id)
+                self._width[together.key] = 1
+                return
+            together.sent.append(verdict.qty)
+            wide = len(together.sent) < self._width.get(together.key, self._at_once)
+            if not wide or Flag.SLICED not in verdict.flags or self._is_lost(verdict.order_id):
+                return
+            working = sum(o.leaves for o in self._desk.orders.live() if self._is_exit(o, source, symbol))
+            qty = min(qty - verdict.qty, abs(self._still_held(source, symbol, held)) - working)
+
+    def _is_lost(self, order_id: OrderId) -> bool:
+        order = self._desk.orders.get(order_id)
+        return order is not None and order.state is OrderState.UNKNOWN
 
     async def mend(self) -> None:
         """Puts legs back for what an exit has left unsold: it ended without its fills, or never arrived."""
         live = {order.id for order in self._desk.orders.live()}
-        for order_id, legs in list(self._replaced.items()):
+        for order_id, together in list(self._replaced.items()):
             if order_id in live:
                 continue
             del self._replaced[order_id]
             order = self._desk.orders.get(order_id)
+            self._round_goes_on(together, order_id, order)
             if order is None or not order.leaves:
-                if order is not None:
-                    self._rung.pop((order.source, order.instrument), None)
                 continue
-            self._climb(order.source, order.instrument)
-            self._wait(order.source, order.instrument)
             held = abs(self._still_held(order.source, order.instrument, order.side.opposite.sign))
             there = self._desk.orders.protective(order.instrument, order.source)
-            await self._protect(legs, min(order.leaves, held - sum(leg.leaves for leg in there)))
+            await self._protect(together.legs, min(order.leaves, held - sum(leg.leaves for leg in there)))
+
+    def _round_goes_on(self, together: _Round, order_id: OrderId, order: Order | None) -> None:
+        """An exit has ended; the last of a round decides how the next one goes."""
+        together.working.discard(order_id)
+        if order is not None:
+            together.sold += order.filled
+            together.left += order.leaves
+        if together.working:
+            return
+        width = self._width.get(together.key, self._at_once)
+        self._width[together.key] = 1 if together.left else min(2 * width, self._at_once)
+        if together.left and together.sold < together.first:
+            self._climb(*together.key)
+            self._wait(*together.key)
+        else:
+            self._rung.pop(together.key, None)
 
     def _wait(self, source: SourceId, symbol: InstrumentId) -> None:
         self._not_before[source, symbol] = self._clock.mono_ns() + RETRY_NS
@@ -219,6 +298,10 @@ class ExitFlow:
 
     def _is_exit(self, order: Order, source: SourceId, symbol: InstrumentId) -> bool:
         return (order.order_class, order.source, order.instrument) == (OrderClass.REDUCE, source, symbol)
+
+    def _is_at_work(self, order: Order, source: SourceId, symbol: InstrumentId) -> bool:
+        """An exit that rests may do so for ever and is cancelled for one that does not."""
+        return order.time_in_force is TimeInForce.IOC and self._is_exit(order, source, symbol)
 
     def _still_held(self, source: SourceId, symbol: InstrumentId, before: int) -> int:
         for holder, instrument, quantity in self._held.held():

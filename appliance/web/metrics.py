@@ -26,7 +26,7 @@ from appliance.domain.alert import MEANING
 from appliance.domain.breaker import BreakerState, Component
 from appliance.domain.mode import HoldCause, Mode, TripReason
 from appliance.domain.reasons import Reason
-from appliance.domain.status import BreakerLine, Disk, FeeLine, Histogram, Status
+from appliance.domain.status import BreakerLine, Buckets, Disk, FeeLine, Histogram, Status
 from appliance.web.text import clean
 from appliance.web.words import DISK_LEVELS, FEED, PART_STATES, RESERVE_STATES, STRATEGY_STATES
 
@@ -57,6 +57,7 @@ class StatusCollector(Collector):
         yield from _safety(self._status)
         yield from _alerts(self._status)
         yield from _gate(self._status)
+        yield from _execution(self._status)
         yield from _parts(self._status)
         yield from _breakers(self._status)
         yield from _fees(self._status.fees)
@@ -132,6 +133,33 @@ def _gate(status: Status) -> Iterator[Metric]:
         buckets=buckets(status.gate),
         sum_value=None,  # the core counts buckets only, so there is no _sum and no _count
     )
+
+
+def _execution(status: Status) -> Iterator[Metric]:
+    """How wishes were worked: shares, ppm and times. No quantity and no amount, so no position either."""
+    told = status.execution
+    parents = CounterMetricFamily("interlock_execution_parents", "Wishes that ended.", labels=["ending"])
+    yield _counts(parents, [], told.parents)
+    yield CounterMetricFamily("interlock_execution_children", "Orders asked for.", value=told.children)
+    yield CounterMetricFamily("interlock_execution_retries", "Slices tried again.", value=told.retries)
+    for name, text, counted, divisor in (
+        ("filled_ratio", "What was filled of what was wanted.", told.filled_percent, 100),
+        ("slippage_ppm", "Average price against arrival; positive is worse.", told.slippage_ppm, 1),
+        ("fill_seconds", "Market time from decision to last fill.", told.fill_ms, 1_000),
+    ):
+        yield HistogramMetricFamily(
+            f"interlock_execution_{name}", text, buckets=cumulative(counted, divisor), sum_value=None
+        )
+
+
+def cumulative(counted: Buckets, divisor: int) -> list[tuple[str, float]]:
+    """Cumulative (upper bound in the series' unit, count), ending with +Inf."""
+    found: list[tuple[str, float]] = []
+    so_far = 0
+    for bound, number in zip(counted.bounds, counted.counts, strict=False):
+        so_far += number
+        found.append((floatToGoString(bound / divisor), so_far))  # type: ignore[no-untyped-call]
+    return [*found, ("+Inf", sum(counted.counts))]
 
 
 def buckets(gate: Histogram) -> list[tuple[str, float]]:

@@ -147,6 +147,7 @@ def _pipeline(core: Core, says: Says) -> Pipeline:
             memory=NoMemory(),
             desk=core.desk,
             exits=core.exits,
+            executor=core.executor(),
             safety=core.safety,
             scribe=core.scribe,
             clock=core.clock,

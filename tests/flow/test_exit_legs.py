@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 import pytest
+from msgspec.structs import replace
 
 from appliance.domain.errors import PeerError, TransportError
 from appliance.domain.ids import InstrumentId
-from appliance.domain.intent import OrderType, Side
+from appliance.domain.intent import Intent, OrderType, Side
 from appliance.domain.mode import Mode, TripReason
-from appliance.domain.money import AMOUNT_ONE, Qty
-from appliance.domain.order import OrderState
+from appliance.domain.money import AMOUNT_ONE, Amount, Qty
+from appliance.domain.order import Order, OrderState
 from appliance.domain.reasons import Reason
-from appliance.domain.verdict import Approved, Denied, OrderClass
+from appliance.domain.verdict import Approved, Denied, OrderClass, Verdict
+from appliance.orders.reconcile import fate
 from appliance.ports import StoppedAtWire
-from appliance.safety.exits import RETRY_NS, SWEEP_NS
+from appliance.safety.exits import RETRY_NS, SWEEP_NS, ExitFlow
 from tests.kit import BOT, SECOND, SPX, Core, instrument_limits, spx
 
 
@@ -58,10 +61,11 @@ def test_reduced_leaves_the_rest_behind_its_stop() -> None:
 
 @pytest.mark.safety("S7.7")
 def test_a_sliced_exit_leaves_the_rest_behind_its_stop() -> None:
-    """The largest order is 4.00: of 10.00 held, 6.00 wait behind a stop for their slice."""
+    """The largest order is 4.00: of 10.00 held, 6.00 wait behind a stop for their slice, one at a time."""
 
     async def run() -> None:
         core = await _held()
+        core.exits = ExitFlow(core.desk, core.portfolio, core.venue, core.clock, fate, at_once=1)
         core.limits.instruments[SPX] = instrument_limits(max_order_qty=400)
         core.guard.trip(TripReason.KILL_BUTTON)
         for exit_qty, left in ((400, 600), (400, 200), (200, 0)):
@@ -339,5 +343,290 @@ def test_a_cancelled_order_that_fills_late_is_still_seen() -> None:
         core.guard.trip(TripReason.KILL_BUTTON)
         await core.exits.leave_everything("liquidate")
         assert [data["qty"] for data in _exits(core)] == ["3.00"]
+
+    asyncio.run(run())
+
+
+async def _in_slices(largest: int, at_once: int = 4) -> Core:
+    """10.00 held, tripped, and the largest order is `largest` hundredths."""
+    core = await _held()
+    core.exits = ExitFlow(core.desk, core.portfolio, core.venue, core.clock, fate, at_once)
+    core.limits.instruments[SPX] = instrument_limits(max_order_qty=largest)
+    core.guard.trip(TripReason.KILL_BUTTON)
+    return core
+
+
+async def _round(core: Core) -> list[object]:
+    """One round of the liquidation against a market that stands still; what was sent in it."""
+    before = len(_exits(core))
+    await core.exits.leave_everything("liquidate")
+    core.engine.stand_still(SPX)
+    await core.desk.collect()
+    await core.exits.mend()
+    return [data["qty"] for data in _exits(core)[before:]]
+
+
+@pytest.mark.safety("S7.7")
+@pytest.mark.parametrize(
+    ("largest", "at_once", "rounds"),
+    [
+        (400, 4, [["4.00", "4.00", "2.00"]]),
+        (400, 2, [["4.00", "4.00"], ["2.00"]]),
+        (100, 4, [["1.00"] * 4, ["1.00"] * 4, ["1.00"] * 2]),
+        (1_000, 4, [["10.00"]]),
+        (999, 4, [["9.99", "0.01"]]),
+        (400, 1, [["4.00"], ["4.00"], ["2.00"]]),
+    ],
+)
+def test_slices_of_a_liquidation_leave_side_by_side(largest: int, at_once: int, rounds: list[object]) -> None:
+    """Each is the largest the gate lets through, together exactly what is held, no pause between rounds."""
+
+    async def run() -> None:
+        core = await _in_slices(largest, at_once)
+        assert [await _round(core) for _ in rounds] == rounds
+        assert core.portfolio.is_flat()
+        assert await _round(core) == []
+
+    asyncio.run(run())
+
+
+@pytest.mark.safety("S7.5")
+def test_a_thin_book_gets_one_slice_at_a_time_and_no_pause() -> None:
+    """A book of 1.00 a round: the first slice sells, three do not; then one by one, as if never together."""
+
+    async def run() -> None:
+        core = await _in_slices(100)
+        core.engine.terms = replace(core.terms, depth_value=Amount(200 * AMOUNT_ONE))  # 0.20 on five levels
+        sent = [len(await _round(core)) for _ in range(8)]
+        assert sent == [4, 1, 2, 1, 2, 1, 2, 1]
+        assert core.portfolio.holdings[SPX].position == 200, "8 rounds, 8 slices: as one at a time"
+        prices = {data["price"] for data in _exits(core)}
+        assert prices == {"950.00"}, "inside the first collar: it sells there"
+
+    asyncio.run(run())
+
+
+@pytest.mark.safety("S7.10")
+def test_a_round_that_sold_less_than_its_first_slice_waits_and_goes_wider() -> None:
+    """Once for the whole round, however many of its slices were left."""
+
+    async def run() -> None:
+        core = await _in_slices(400)
+        await core.exits.leave_everything("liquidate")
+        core.steps += 1
+        await core.venue.step(core.bar(70_000), core.steps)  # the venue fell; the core does not know yet
+        await core.desk.collect()
+        await core.exits.mend()
+        assert len(_exits(core)) == 3
+        await core.exits.leave_everything("liquidate")
+        assert len(_exits(core)) == 3, "a second's pause"
+        assert _protected(core) == core.portfolio.holdings[SPX].position
+        core.clock.mono += RETRY_NS
+        assert len(await _round(core)) == 1
+        assert [data["price"] for data in _exits(core)] == ["950.00"] * 3 + ["900.00"]
+
+    asyncio.run(run())
+
+
+def test_width_comes_back_when_everything_sells_and_with_a_new_trip() -> None:
+    """One, two, four; a new sweep begins at four."""
+
+    async def run() -> None:
+        core = await _in_slices(50)
+        key = (BOT, SPX)
+        core.exits._width[key] = 1
+        assert [len(await _round(core)) for _ in range(3)] == [1, 2, 4]
+        core.exits._width[key] = 1
+        core.exits.begin_sweep()
+        assert len(await _round(core)) == 4
+
+    asyncio.run(run())
+
+
+@pytest.mark.safety("S7.8")
+def test_a_slice_that_gets_lost_is_the_last_of_its_round() -> None:
+    """Nothing more is sent into a line that swallows; what was not sent stays behind its stop."""
+
+    async def run() -> None:
+        core = await _in_slices(300)
+        submit, sent = core.venue.submit, 0
+
+        async def lose_second(order: Approved) -> None:
+            nonlocal sent
+            sent += order.order_class is OrderClass.REDUCE
+            if sent == 2 and order.order_class is OrderClass.REDUCE:
+                raise TransportError("no connection")
+            await submit(order)
+
+        core.venue.submit = lose_second  # type: ignore[method-assign]
+        assert await _round(core) == ["3.00", "3.00"]
+        assert _protected(core) == 400
+        core.clock.mono += SWEEP_NS
+        await core.exits.reconcile()
+        await core.exits.mend()
+        assert _protected(core) == core.portfolio.holdings[SPX].position == 700
+        assert await _round(core) == ["3.00"], "the first slice sold: no pause, one alone"
+
+    asyncio.run(run())
+
+
+def test_a_slice_that_is_refused_ends_its_round() -> None:
+    """The first ones go on; what was refused stays behind its stop and is asked for alone next time."""
+
+    async def run() -> None:
+        core = await _in_slices(300)
+        submit, sent = core.venue.submit, 0
+
+        async def stop_second(order: Approved) -> None:
+            nonlocal sent
+            sent += order.order_class is OrderClass.REDUCE
+            if sent == 2 and order.order_class is OrderClass.REDUCE:
+                raise StoppedAtWire("APPROVAL_EXPIRED")
+            await submit(order)
+
+        core.venue.submit = stop_second  # type: ignore[method-assign]
+        assert await _round(core) == ["3.00", "3.00"]
+        assert _protected(core) == core.portfolio.holdings[SPX].position == 700
+        assert len(await _round(core)) == 2, "one, doubled by a round that sold all"
+
+    asyncio.run(run())
+
+
+def test_two_tasks_do_not_leave_the_same_holding_at_once() -> None:
+    """Pipeline and safety loop both look: the second finds the first at work."""
+
+    async def run() -> None:
+        core = await _in_slices(400)
+        cancel, entered = core.desk.cancel, asyncio.Event()
+
+        async def slowly(order: Order) -> None:
+            entered.set()
+            await asyncio.sleep(0)
+            await cancel(order)
+
+        core.desk.cancel = slowly  # type: ignore[method-assign]
+        first = asyncio.create_task(core.exits.leave_everything("liquidate"))
+        await entered.wait()
+        await core.exits.leave_everything("close")
+        await first
+        assert [data["qty"] for data in _exits(core)] == ["4.00", "4.00", "2.00"]
+        asked = [str(data["intent"]) for data in core.scribe.of("intent")]
+        assert not [each for each in asked if each.startswith("close/")]
+
+    asyncio.run(run())
+
+
+def test_a_slice_leaves_no_rest_that_could_not_leave() -> None:
+    """10.00 in orders of 0.50 to 9.80: not 9.80 and dust of 0.20, but 9.50 and 0.50."""
+
+    async def run() -> None:
+        core = await _held(instrument=spx(min_qty=50))
+        core.limits.instruments[SPX] = instrument_limits(max_order_qty=980)
+        core.guard.trip(TripReason.KILL_BUTTON)
+        assert await _round(core) == ["9.50", "0.50"]
+        assert core.portfolio.holdings[SPX].position == 0
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("left", [400, 0])
+def test_a_round_stops_where_the_position_is_covered(left: int) -> None:
+    """A stop fired behind our back while the first slice left: what is not held any more is not asked for."""
+
+    async def run() -> None:
+        core = await _in_slices(400)
+        held = core.portfolio.held
+        place = core.desk.place
+
+        async def lose_the_rest(intent: Intent, causes: Sequence[int] = ()) -> Verdict:
+            verdict = await place(intent, causes)
+            if isinstance(verdict, Approved) and verdict.order_class is not OrderClass.REDUCE:
+                return verdict
+            core.portfolio.held = lambda: [(s, i, left) for s, i, _ in held()]  # type: ignore[method-assign]
+            return verdict
+
+        core.desk.place = lose_the_rest  # type: ignore[method-assign]
+        await core.exits.leave_everything("liquidate")
+        assert [data["qty"] for data in _exits(core)] == ["4.00"]
+
+    asyncio.run(run())
+
+
+def test_nothing_is_sent_for_what_its_stop_has_sold() -> None:
+    """Between the look and the cancel of the leg it fired: nothing is held."""
+
+    async def run() -> None:
+        core = await _held()
+        core.portfolio.held = list  # type: ignore[method-assign]
+        await core.exits.leave(BOT, core.instrument, 1_000, "close")
+        assert _exits(core) == []
+
+    asyncio.run(run())
+
+
+def test_an_exit_that_was_forgotten_ends_its_round() -> None:
+    """Its row is in the log; in memory it made room for others."""
+
+    async def run() -> None:
+        core = await _in_slices(400)
+        await core.exits.leave_everything("liquidate")
+        core.engine.stand_still(SPX)
+        await core.desk.collect()
+        core.orders.forget_ended(0)
+        await core.exits.mend()
+        assert core.exits._replaced == {}
+        assert (core.exits._rung, core.exits._width) == ({}, {(BOT, SPX): 4})
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("failing", [1, 2])
+def test_a_slice_is_not_forgotten_when_the_venue_falls_silent_behind_it(failing: int) -> None:
+    """The answer of the first or second slice is not heard: all that left is mended when it has ended."""
+
+    async def run() -> None:
+        core = await _in_slices(300)
+        place, collect, armed = core.desk.place, core.desk.collect, 0
+
+        async def count(intent: Intent, causes: Sequence[int] = ()) -> Verdict:
+            nonlocal armed
+            verdict = await place(intent, causes)
+            armed += isinstance(verdict, Approved) and verdict.order_class is OrderClass.REDUCE
+            return verdict
+
+        async def silent() -> object:
+            if armed == failing:
+                raise TransportError("no answer")
+            return await collect()
+
+        core.desk.place = count  # type: ignore[method-assign]
+        core.desk.collect = silent  # type: ignore[method-assign, assignment]
+        with pytest.raises(TransportError):
+            await core.exits.leave_everything("liquidate")
+        core.desk.place, core.desk.collect = place, collect  # type: ignore[method-assign]
+        assert len(core.exits._replaced) == failing
+        await core.desk.collect()
+        for order_id in core.exits._replaced:
+            core.engine.cancel(order_id)
+        await core.desk.collect()
+        await core.exits.mend()
+        assert _protected(core) == 300 * failing
+        assert core.exits._rung == {(BOT, SPX): 1}
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(("depth", "waits"), [(59, True), (80, False)])
+def test_a_round_is_measured_by_its_first_slice_not_by_its_last(depth: int, waits: bool) -> None:
+    """4.00, 4.00 and 2.00 meet a book of 2.95 or 4.00: less than what would have gone alone waits."""
+
+    async def run() -> None:
+        core = await _in_slices(400)
+        value = (depth + 1) * 1_000 * AMOUNT_ONE // 100
+        core.engine.terms = replace(core.terms, depth_value=Amount(value))
+        assert len(await _round(core)) == 3
+        sold = 1_000 - core.portfolio.holdings[SPX].position
+        assert (200 < sold < 400) is waits
+        assert (await _round(core) == []) is waits
 
     asyncio.run(run())

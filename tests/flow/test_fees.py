@@ -288,6 +288,7 @@ def _pipeline(core: Core, deploy_ppm: int) -> Pipeline:
             memory=NoMemory(),
             desk=core.desk,
             exits=core.exits,
+            executor=core.executor(),
             safety=core.safety,
             scribe=core.scribe,
             clock=core.clock,

@@ -41,6 +41,7 @@ class Flow:
                 memory=NoMemory(),
                 desk=core.desk,
                 exits=core.exits,
+                executor=core.executor(),
                 safety=core.safety,
                 scribe=core.scribe,
                 clock=core.clock,

@@ -34,6 +34,7 @@ S1.5 Every other reason leads to PAUSED, and does not end an EMERGENCY
 S1.6 A trip to PAUSED cancels what increases exposure, keeps protective orders, holds positions
  flow/test_core_exits.py::test_a_sweep_cancels_entries_and_keeps_the_protective_leg
  flow/test_safety_loop.py::test_nothing_is_worked_off_on_a_ledger_known_to_be_wrong
+ flow/test_execution.py::test_a_mode_ends_an_entry_for_good
 S1.7 A trip to PAUSED alerts
  flow/test_alerts.py::test_press_and_dead_core_reach_the_owner_the_page_and_metrics
 S1.8 Nothing is liquidated on a ledger or a clock that is known to be wrong
@@ -152,6 +153,7 @@ S2.5 REDUCE passes in all four modes, in every hold and trip
  unit/test_risk_matrix.py::test_cell
  property/test_core_two_sided.py::test_never_lets_danger_through_and_never_traps_an_exit
  property/test_clock_properties.py::test_no_clock_costs_an_exit_and_a_held_one_lets_no_entry_through
+ property/test_execution_properties.py::test_a_close_is_never_stopped
 S2.6 REDUCE without a largest size is sliced, not blocked
  unit/test_risk_exits.py::test_without_limits_a_quarter_leaves_at_a_time
  unit/test_risk_exits.py::test_larger_than_the_largest_order_is_sliced
@@ -278,6 +280,7 @@ S4.4 The sweep repeats until window and margin have passed and the venue confirm
 S4.5 An order is never posted again
  flow/test_before_sending.py::test_an_order_is_never_posted_twice_by_the_connection
  flow/test_appliance.py::test_a_killed_core_comes_back_with_the_venues_truth
+ flow/test_execution_crash.py::test_a_crash_between_record_and_answer_is_looked_up_and_not_sent_again
 S4.6 An unknown fate is looked up by id; "not found" counts only after window and margin
  flow/test_core_exits.py::test_an_unknown_fate_is_looked_up_and_never_sent_again
  flow/test_core_exits.py::test_not_found_is_not_believed_before_the_window_has_passed
@@ -397,23 +400,27 @@ S7.5 Never a request storm
  flow/test_exit_legs.py::test_a_refused_exit_is_no_request_storm
  flow/test_exit_legs.py::test_a_venue_that_keeps_the_leg_is_no_request_storm
  flow/test_safety_loop.py::test_look_ups_are_bounded
+ flow/test_exit_legs.py::test_a_thin_book_gets_one_slice_at_a_time_and_no_pause
 S7.6 Entries are cancelled first
  flow/test_safety_loop.py::test_cancels_go_before_exits
 S7.7 A protective leg is cancelled only immediately before its replacement exit
  flow/test_exit_legs.py::test_a_leg_is_cancelled_immediately_before_its_exit
  flow/test_exit_legs.py::test_reduced_leaves_the_rest_behind_its_stop
  flow/test_exit_legs.py::test_a_sliced_exit_leaves_the_rest_behind_its_stop
+ flow/test_exit_legs.py::test_slices_of_a_liquidation_leave_side_by_side
 S7.8 It is put back if that exit is refused, or ends without having sold
  flow/test_core_exits.py::test_the_leg_is_put_back_if_its_exit_is_refused
  flow/test_exit_legs.py::test_an_exit_that_never_arrived_gives_the_leg_back
  flow/test_exit_legs.py::test_an_exit_the_venue_ended_unfilled_gives_the_leg_back
  flow/test_exit_legs.py::test_an_exit_filled_in_part_gives_back_what_it_left
  flow/test_exit_legs.py::test_one_of_two_legs_let_go_is_put_back_while_the_other_stays
+ flow/test_exit_legs.py::test_a_slice_that_gets_lost_is_the_last_of_its_round
 S7.9 Dead-man timer or venue-held stops, never a timer that can strip a protective leg
  open: no dead-man timer exists; stops are held by the (paper) venue
 S7.10 An exit goes inside the collar first, then wider, at last to any price
  flow/test_core_exits.py::test_what_does_not_sell_inside_the_collar_goes_wider_and_at_last_to_any_price
  flow/test_core_exits.py::test_a_new_trip_begins_inside_the_collar_again
+ flow/test_exit_legs.py::test_a_round_that_sold_less_than_its_first_slice_waits_and_goes_wider
 S8.1 Durable-before-send binds what may increase exposure
  flow/test_before_sending.py::test_new_exposure_waits_until_it_is_durable
  flow/test_disk_orders.py::test_an_entry_recorded_on_the_reserve_never_leaves

@@ -152,7 +152,7 @@ def test_no_series_tells_a_position_or_a_profit() -> None:
     assert {name.split("_")[1] for name in names} == {
         "mode", "tripped", "trip", "armed", "holds", "verdicts", "gate", "part", "build", "uptime",
         "simulated", "realtime", "sealed", "audit", "feed", "strategies", "data", "alert", "alerts", "disk",
-        "breaker", "fee",
+        "breaker", "fee", "execution",
     }  # fmt: skip
 
 
