@@ -10,6 +10,7 @@ from appliance.domain.order import Fill, Order
 from appliance.domain.verdict import OrderClass
 from appliance.portfolio.decline import Confirmed, Decline
 from appliance.portfolio.lots import Lots
+from appliance.portfolio.series import Series
 
 
 class Holding:
@@ -18,22 +19,31 @@ class Holding:
     __slots__ = (
         "ask",
         "bid",
+        "buy_top",
         "instrument",
         "last",
         "lots",
         "position",
         "price_ns",
+        "sell_top",
+        "series",
+        "sides",
         "working_buy",
         "working_sell",
+        "worst",
     )
 
-    def __init__(self, instrument: Instrument) -> None:
+    def __init__(self, instrument: Instrument, series: Series | None = None) -> None:
         self.instrument = instrument
+        self.series = series
         self.lots = Lots(instrument)
         self.bid = self.ask = self.last = 0
         self.price_ns = 0
         self.working_buy = self.working_sell = 0
         self.position = 0  # signed quantity from confirmed fills
+        self.buy_top = self.sell_top = 0  # see `work`
+        self.worst = 0  # as `totals` counted it last
+        self.sides = (False, False)  # long, short: as `correlation` was told last
 
     def apply(self, signed_qty: int, price: int) -> None:
         """Books a fill."""
@@ -52,6 +62,22 @@ class Holding:
         """Signed value of the position at the conservative mark, an amount."""
         return self.lots.quantity * self.mark * self.instrument.amount_factor
 
+    @property
+    def cost(self) -> int:
+        """Signed value at entry of what is held, an amount."""
+        return self.lots.cost
+
+    def worst_case(self) -> int:
+        """Value of the position if everything that works on one side fills, the dearer side, an amount.
+
+        Sides are not netted (CONTROLS 8). Each is valued at the dearest of ask, last price and the prices
+        its working entries may fill at.
+        """
+        dear = max(self.ask, self.last)
+        long = (self.position + self.working_buy) * max(dear, self.buy_top)
+        short = (self.working_sell - self.position) * max(dear, self.sell_top)
+        return max(long, short) * self.instrument.amount_factor
+
     def see(self, observation: Observation) -> None:
         """Takes the newest price. A bar's close stands for bid, ask and last until the next bar."""
         if isinstance(observation, Quote):
@@ -65,14 +91,20 @@ class Holding:
                 self.bid = self.ask = price
         self.price_ns = observation.seen_ns
 
-    def work(self, order: Order, leaves: int) -> None:
-        """Adds (or, negative, removes) working quantity. Protective legs are not counted."""
+    def work(self, order: Order, leaves: int, dear: int) -> None:
+        """Adds (or, negative, removes) working quantity. Protective legs are not counted.
+
+        dear: price an entry may fill at. The highest of a side is kept until nothing works there any more:
+        it may be too high for a while, never too low, and costs no list of orders.
+        """
         if order.order_class is OrderClass.PROTECTIVE:
             return
         if order.side is Side.BUY:
             self.working_buy += leaves
+            self.buy_top = max(self.buy_top, dear) if self.working_buy else 0
         else:
             self.working_sell += leaves
+            self.sell_top = max(self.sell_top, dear) if self.working_sell else 0
 
 
 class Allocation:
@@ -120,7 +152,7 @@ class Allocation:
         return lots.quantity if lots is not None else 0
 
 
-def entry_cost(order: Order, instrument: Instrument, reference: int) -> int:
-    """What an entry's leaves will cost at most: limit, trigger or the reference price at approval."""
+def entry_price(order: Order, reference: int) -> int:
+    """What one unit of an entry will cost at most: limit, trigger or the reference price at approval."""
     trigger = order.stop_price if order.order_type is OrderType.STOP else None
-    return order.leaves * max(reference, order.price or 0, trigger or 0) * instrument.amount_factor
+    return max(reference, order.price or 0, trigger or 0)

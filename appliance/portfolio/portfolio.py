@@ -1,8 +1,10 @@
 """The account: every fill and every price ends here, and the gate reads from here.
 
-Identities that hold after every event, asserted by `check` (CONTROLS, tests worth most 3):
-position = Σ signed fills; cash = start − Σ price × signed quantity − fees; the sources' quantities add up
-to the account's.
+The identities of `ledger` are asserted after every event, for what it touched, and by `check` as a whole.
+
+Portfolio value (SAFETY 9) is venue-confirmed cash and positions at the conservative mark. It stays at the
+last good prices when none come, and is as old as the oldest price of anything held; money that comes in or
+goes out other than by fills is not in it, and a venue whose cash differs for that reason trips the box.
 """
 
 from __future__ import annotations
@@ -12,12 +14,17 @@ from collections.abc import Iterable, Mapping
 from appliance.domain.errors import InvariantError
 from appliance.domain.ids import InstrumentId, OrderId, SourceId
 from appliance.domain.instrument import Instrument
+from appliance.domain.intent import Side
 from appliance.domain.money import Amount, format_scaled
 from appliance.domain.observation import Bar, Observation
 from appliance.domain.order import Fill, Order, OrderState, VenueAccount
 from appliance.domain.verdict import OrderClass
+from appliance.portfolio.correlation import Correlations, CorrelationTerms
 from appliance.portfolio.decline import Confirmed, Decline
-from appliance.portfolio.holdings import Allocation, Holding, entry_cost
+from appliance.portfolio.holdings import Allocation, Holding, entry_price
+from appliance.portfolio.ledger import Ledger
+from appliance.portfolio.series import Series
+from appliance.portfolio.totals import Totals
 
 WORKING_STATES = frozenset(
     {
@@ -34,23 +41,35 @@ WORKING_STATES = frozenset(
 class Portfolio:
     """One venue account. Implements ports.AccountView. Owned by the event loop.
 
-    capital: start cash.  allocations: capital per source, from configuration.
+    capital: start cash.  allocations: capital per source, from configuration.  correlation: without it
+    no correlation is known, and what is held keeps every other instrument out.
     """
 
     def __init__(
-        self, instruments: Iterable[Instrument], capital: Amount, allocations: Mapping[SourceId, Amount]
+        self,
+        instruments: Iterable[Instrument],
+        capital: Amount,
+        allocations: Mapping[SourceId, Amount],
+        correlation: CorrelationTerms | None = None,
     ) -> None:
-        self.holdings = {instrument.symbol: Holding(instrument) for instrument in instruments}
+        self.holdings = {
+            instrument.symbol: Holding(instrument, Series(correlation.interval_ns) if correlation else None)
+            for instrument in instruments
+        }
         self.sources = {source: Allocation(source, amount) for source, amount in allocations.items()}
         self.capital = capital
         self.cash: int = capital
         self.fees = 0
-        self.equity_ns = 0  # market time of the last confirmed value
+        self.equity_ns = 0  # market time of the oldest price in the value, 0 if there is none yet
         self.decline = Decline(capital)
         self.confirmed_drawdown, self.confirmed_loss = Confirmed(), Confirmed()
         self._positions_value = 0
         self._values = dict.fromkeys(self.holdings, 0)
         self._working: dict[OrderId, tuple[int, int]] = {}  # leaves and entry cost last counted
+        self._priced: dict[InstrumentId, None] = {}  # what is held, the longest without a price first
+        self.totals = Totals(self.holdings)
+        self.ledger = Ledger(capital)
+        self.correlations = Correlations(self.holdings, correlation)
 
     @property
     def equity(self) -> int:
@@ -66,6 +85,25 @@ class Portfolio:
     def drawdown_ppm(self) -> int:
         """Below the peak."""
         return self.decline.drawdown_ppm
+
+    @property
+    def gross(self) -> int:
+        """Σ worst case of every instrument."""
+        return self.totals.gross
+
+    @property
+    def free_margin(self) -> int:
+        """Collateral less the initial margin of everything held and working; may be negative."""
+        return self.cash + self.totals.counted - self.totals.used
+
+    def cross_margin(self, instrument: InstrumentId) -> int:
+        """Collateral without one instrument, less the maintenance margin of the others."""
+        counted, maintenance = self.totals.others(instrument)
+        return self.cash + counted - maintenance
+
+    def correlated(self, instrument: InstrumentId, side: Side) -> bool | None:
+        """See ports.AccountView."""
+        return self.correlations.clash(instrument, side)
 
     def view(self, instrument: InstrumentId) -> Holding | None:
         """None if the instrument is not configured."""
@@ -99,23 +137,36 @@ class Portfolio:
     def apply_fill(self, fill: Fill, source: SourceId) -> None:
         """Books one fill on the account and on the source whose order it was."""
         holding = self.holdings[fill.instrument]
+        instrument, known = holding.instrument, self.sources.get(source)
+        self.ledger.book(fill, source, instrument)
         signed = fill.side.sign * fill.qty
         holding.apply(signed, fill.price)
-        self.cash -= holding.instrument.notional(fill.price, signed) + fill.fee
+        self.cash -= instrument.notional(fill.price, signed) + fill.fee
         self.fees += fill.fee
-        if source in self.sources:
-            self.sources[source].apply(fill, holding.instrument)
+        if known is not None:
+            known.apply(fill, instrument)
         if not holding.price_ns:
             holding.bid = holding.ask = holding.last = fill.price
+        own = known.lots[fill.instrument] if known is not None else None
+        self.ledger.compare(self.cash, holding.lots, source, own)
         self._revalue(holding)
+        self._follow(holding)
+        self._age(holding)
 
     def mark(self, observation: Observation) -> None:
         """Takes a price: equity, decline of the account and of every source that holds the instrument."""
         holding = self.holdings[observation.instrument]
         holding.see(observation)
+        if holding.series is not None:
+            for closed in holding.series.observe(observation):
+                self.correlations.push(observation.instrument, closed)
         self._revalue(holding)
         now_ns = observation.seen_ns
-        self.equity_ns = now_ns
+        if observation.instrument in self._priced:  # the newest price is the last to grow old
+            del self._priced[observation.instrument]
+            self._priced[observation.instrument] = None
+        oldest = next(iter(self._priced), observation.instrument)
+        self.equity_ns = self.holdings[oldest].price_ns
         self.decline.observe(self.equity, now_ns)
         for allocation in self.sources.values():
             if observation.instrument in allocation.lots:
@@ -124,18 +175,24 @@ class Portfolio:
     def working(self, order: Order) -> None:
         """Counts an order's leaves after it was recorded or changed; ended orders count nothing."""
         holding = self.holdings[order.instrument]
+        live = order.state in WORKING_STATES
+        self.ledger.follow(order, live=live)
         leaves, cost = self._working.pop(order.id, (0, 0))
-        now_leaves = order.leaves if order.state in WORKING_STATES else 0
-        now_cost = 0
+        now_leaves = order.leaves if live else 0
+        now_cost = dear = 0
         if now_leaves and order.order_class is OrderClass.INCREASE:
-            now_cost = cost * now_leaves // leaves if leaves else entry_cost(
-                order, holding.instrument, max(holding.ask, holding.last)
-            )
-        holding.work(order, now_leaves - leaves)
+            if leaves:
+                now_cost = cost * now_leaves // leaves
+            else:
+                dear = entry_price(order, max(holding.ask, holding.last))
+                now_cost = holding.instrument.notional(dear, now_leaves)
+        holding.work(order, now_leaves - leaves, dear)
         if order.source in self.sources:
             self.sources[order.source].working_cost += now_cost - cost
         if now_leaves:
             self._working[order.id] = (now_leaves, now_cost)
+        self.totals.update(holding)
+        self._follow(holding)
 
     def over_limits(
         self, drawdown_ppm: int, daily_loss_ppm: int, observation: Observation
@@ -188,15 +245,39 @@ class Portfolio:
         for symbol, holding in self.holdings.items():
             if holding.working_buy < 0 or holding.working_sell < 0:
                 raise InvariantError(f"negative working quantity in {symbol}")
+            self.ledger.compare_sources(symbol)
         for source, allocation in self.sources.items():
             if allocation.held_cost != sum(abs(lots.cost) for lots in allocation.lots.values()):
                 raise InvariantError(f"exposure of {source} differs from its lots")
+        self.totals.check(self.holdings.values())
 
     def _revalue(self, holding: Holding) -> None:
         symbol = holding.instrument.symbol
         value = holding.value
         self._positions_value += value - self._values[symbol]
         self._values[symbol] = value
+        self.totals.update(holding)
+
+    def _follow(self, holding: Holding) -> None:
+        """Tells the correlations which sides are held, or would be if what works filled; dust is neither."""
+        least = holding.instrument.min_qty
+        long = holding.position + holding.working_buy >= least
+        short = holding.working_sell - holding.position >= least
+        if holding.sides != (long, short):
+            holding.sides = (long, short)
+            self.correlations.hold(holding.instrument.symbol, long=long, short=short)
+
+    def _age(self, holding: Holding) -> None:
+        """Begins or ends to count the age of an instrument's price into that of the portfolio's value."""
+        symbol = holding.instrument.symbol
+        held = abs(holding.position) >= holding.instrument.min_qty
+        if held is (symbol in self._priced):
+            return
+        self._priced.pop(symbol, None)
+        if held:
+            priced = sorted([*self._priced, symbol], key=lambda each: self.holdings[each].price_ns)
+            self._priced = dict.fromkeys(priced)
+            self.equity_ns = min(self.equity_ns, holding.price_ns)
 
 
 def _several_prints(observation: Observation) -> bool:

@@ -58,6 +58,12 @@ def dearest(intent: Intent, reference: int) -> int:
     return price if price is not None and price > reference else reference
 
 
+def cheapest(intent: Intent, reference: int) -> int:
+    """The lowest price this order can be expected to fill at; a market order may slip below it."""
+    price = intent.stop_price if intent.order_type is _STOP else intent.price
+    return price if price is not None and price < reference else reference
+
+
 def collar(intent: Intent, instrument: Instrument, limits: InstrumentLimits, reference: int) -> Refusal:
     """|price − reference| ≤ collar × reference."""
     price = intent.price
@@ -95,18 +101,35 @@ def stop(
     return price, given is None
 
 
-def position_cap(
-    intent: Intent, view: InstrumentView, account: AccountView, limits: AccountLimits, dear: int
-) -> Refusal:
-    """Worst case: this order and every working order of its side fill (CONTROLS 8; not netted)."""
+def worst_case(intent: Intent, view: InstrumentView, dear: int) -> int:
+    """Value of the position if this order and every working order of its side fill (CONTROLS 8; not netted).
+
+    Valued at the dearest of this order's price, the mark of what is held and the working entries' prices.
+    """
     if intent.side is _BUY:
-        worst = view.position + view.working_buy + intent.qty
+        units, top = view.position + view.working_buy + intent.qty, view.buy_top
     else:
-        worst = view.working_sell + intent.qty - view.position
-    value = worst * dear * view.instrument.amount_factor
-    if value * PPM_ONE <= limits.position_cap_ppm * account.equity:
+        units, top = view.working_sell + intent.qty - view.position, view.sell_top
+    return units * max(dear, view.ask, view.last, top) * view.instrument.amount_factor
+
+
+def exposure(worst: int, view: InstrumentView, account: AccountView, limits: AccountLimits) -> Refusal:
+    """The position's share of portfolio value (RSK-06), and that of all positions together (CONTROLS 1)."""
+    equity = account.equity
+    if worst * PPM_ONE > limits.position_cap_ppm * equity:
+        allowed = format_share(limits.position_cap_ppm)
+        return Reason.POSITION_CAP, f"{_money(worst)} > {allowed} of the portfolio"
+    if worst > view.worst and (account.gross - view.worst + worst) * PPM_ONE > limits.leverage_ppm * equity:
+        return Reason.LEVERAGE, f"{_money(worst)} more than {format_share(limits.leverage_ppm)} leave"
+    return None
+
+
+def correlation(intent: Intent, account: AccountView) -> Refusal:
+    """Nothing beside a position that moves with it (RSK-08); whose that is, is nobody's business."""
+    found = account.correlated(intent.instrument, intent.side)
+    if found is False:
         return None
-    return Reason.POSITION_CAP, f"{_money(value)} > {format_share(limits.position_cap_ppm)} of the portfolio"
+    return (Reason.CORRELATION if found else Reason.CORRELATION_UNKNOWN), f"{intent.side} {intent.instrument}"
 
 
 def allocation(

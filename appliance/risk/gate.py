@@ -20,6 +20,7 @@ from appliance.risk import entries
 from appliance.risk.classify import classify
 from appliance.risk.exits import shape_exit
 from appliance.risk.limits import InstrumentLimits, Limits
+from appliance.risk.margin import margin
 from appliance.risk.matrix import MATRIX, Cell
 from appliance.safety.holds import Holds
 from appliance.safety.latch import CoreLatch
@@ -153,18 +154,25 @@ class Gate:
         account, instrument = self._account, view.instrument
         reference = view.ask if intent.side is _BUY else view.bid
         dear = entries.dearest(intent, reference)
+        worst = entries.worst_case(intent, view, dear)
         refusal = (
             entries.shape(intent, instrument)
             or entries.size(intent, instrument, limits, dear)
             or entries.collar(intent, instrument, limits, reference)
-            or entries.position_cap(intent, view, account, self._limits.account, dear)
+            or entries.exposure(worst, view, account, self._limits.account)
             or entries.allocation(intent, view, account.source_exposure(intent.source), source, dear)
+            or entries.correlation(intent, account)
         )
         if refusal is not None:
             return _denied(intent, _INCREASE, *refusal)
         stop, second = entries.stop(intent, instrument, limits, source, reference)
         if isinstance(stop, Reason):
             return _denied(intent, _INCREASE, stop, str(second))
+        if instrument.margin is not None:
+            entry = dear if intent.side is _BUY else entries.cheapest(intent, reference)
+            lacking = margin(intent, view, account, self._limits.account, worst, entry, stop)
+            if lacking is not None:
+                return _denied(intent, _INCREASE, *lacking)
         return Approved(
             order_id,
             intent.id,

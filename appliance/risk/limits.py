@@ -12,12 +12,18 @@ class AccountLimits(Struct, frozen=True, kw_only=True):
     """Box-wide limits; each is the last allowed value (C24).
 
     position_cap_ppm: value of one instrument's position with all working orders, of portfolio value.
+    leverage_ppm: worst cases of all instruments together, of portfolio value.
+    margin_ppm: free margin an order on margin must leave covered, of what the venue asks for it.
+    risk_ppm: loss at the stop a suggested size is made for, of portfolio value; a suggestion, not a limit.
     daily_loss_ppm: of the day's first equity.  drawdown_ppm: below the peak.
     max_equity_age_ns: older than this, portfolio value is unknown to new exposure (SAFETY 9).
     market_fallback_ns: without a good price for longer, an exit becomes the venue's market order.
     """
 
     position_cap_ppm: Ppm
+    leverage_ppm: Ppm
+    margin_ppm: Ppm
+    risk_ppm: Ppm
     daily_loss_ppm: Ppm
     drawdown_ppm: Ppm
     max_equity_age_ns: int

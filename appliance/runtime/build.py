@@ -125,6 +125,7 @@ async def build(
         instruments.values(),
         Amount(int(config.venue.start_cash)),
         {source: limit.allocation for source, limit in limits.sources.items()},
+        tables.make_correlation(config),
     )
     ids = IdLedger(known_order_ids(paths.log))
     gate = TimedGate(Gate(limits, portfolio, latch, safety.holds, safety, ids, clock, session.account), tally)
