@@ -14,7 +14,6 @@ from collections.abc import Iterable, Mapping
 from appliance.domain.errors import InvariantError
 from appliance.domain.ids import InstrumentId, OrderId, SourceId
 from appliance.domain.instrument import Instrument
-from appliance.domain.intent import Side
 from appliance.domain.money import Amount, format_scaled
 from appliance.domain.observation import Bar, Observation
 from appliance.domain.order import Fill, Order, OrderState, VenueAccount
@@ -70,6 +69,7 @@ class Portfolio:
         self.totals = Totals(self.holdings)
         self.ledger = Ledger(capital)
         self.correlations = Correlations(self.holdings, correlation)
+        self.correlated = self.correlations.clash  # of ports.AccountView; one call less for every order
 
     @property
     def equity(self) -> int:
@@ -100,10 +100,6 @@ class Portfolio:
         """Collateral without one instrument, less the maintenance margin of the others."""
         counted, maintenance = self.totals.others(instrument)
         return self.cash + counted - maintenance
-
-    def correlated(self, instrument: InstrumentId, side: Side) -> bool | None:
-        """See ports.AccountView."""
-        return self.correlations.clash(instrument, side)
 
     def view(self, instrument: InstrumentId) -> Holding | None:
         """None if the instrument is not configured."""

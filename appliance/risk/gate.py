@@ -154,14 +154,13 @@ class Gate:
         account, instrument = self._account, view.instrument
         reference = view.ask if intent.side is _BUY else view.bid
         dear = entries.dearest(intent, reference)
-        worst = entries.worst_case(intent, view, dear)
         refusal = (
             entries.shape(intent, instrument)
             or entries.size(intent, instrument, limits, dear)
             or entries.collar(intent, instrument, limits, reference)
-            or entries.exposure(worst, view, account, self._limits.account)
+            or entries.exposure(intent, view, account, self._limits.account, dear)
             or entries.allocation(intent, view, account.source_exposure(intent.source), source, dear)
-            or entries.correlation(intent, account)
+            or entries.correlation(intent, account.correlated(intent.instrument, intent.side))
         )
         if refusal is not None:
             return _denied(intent, _INCREASE, *refusal)
@@ -170,6 +169,7 @@ class Gate:
             return _denied(intent, _INCREASE, stop, str(second))
         if instrument.margin is not None:
             entry = dear if intent.side is _BUY else entries.cheapest(intent, reference)
+            worst = entries.worst_case(intent, view, dear)
             lacking = margin(intent, view, account, self._limits.account, worst, entry, stop)
             if lacking is not None:
                 return _denied(intent, _INCREASE, *lacking)
