@@ -57,6 +57,7 @@ KINDS: dict[str, str] = {
     "arm": "one deliberate step back towards NORMAL",
     "hold": "new exposure began to wait",
     "hold_end": "that wait ended with its cause",
+    "rebalance": "what would bring the portfolio back inside its limits: a proposal, nobody acts on it",
     "strategy_stop": "a strategy's own limit stopped it",
     "reconcile": "our books were compared with the venue's",
     "clock": "a clock stepped, lost or regained synchronisation",

@@ -140,6 +140,17 @@ class Correlations:
         size = isqrt(num * num * CORRELATION_ONE**2 // square)
         return -size if num < 0 else size
 
+    def beside_ppm(self, symbol: InstrumentId, side: Side) -> tuple[int, int]:
+        """(highest correlation an entry would have with what is held, limit), rounded up; unknown is 1."""
+        own, sign, highest = self._number[symbol], side.sign, 0
+        for other, name in enumerate(self._names):
+            for held, direction in ((self._long, sign), (self._short, -sign)):
+                if other != own and held >> other & 1:
+                    known = self.of(symbol, name)
+                    value = CORRELATION_ONE if known is None else known * direction
+                    highest = max(highest, -(-value * PPM_ONE // CORRELATION_ONE))
+        return highest, self._terms.limit_ppm if self._terms is not None else 0
+
     def above(self) -> Iterator[tuple[InstrumentId, InstrumentId, int]]:
         """(one, other, sign) of every pair beyond the limit; sign −1: they move against each other."""
         for one, other in self._pairs:

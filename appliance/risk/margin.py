@@ -63,25 +63,31 @@ def liquidation_price(instrument: Instrument, terms: MarginTerms, quantity: int,
     return Price(max(tick, round_up(lowest, tick)))
 
 
-def liquidation_after(intent: Intent, view: InstrumentView, account: AccountView, entry: int) -> Price | None:
-    """Where the venue would liquidate once this order and all that works on its side have filled at `entry`.
+def liquidation_after(
+    side: Side, qty: int, view: InstrumentView, account: AccountView, entry: int
+) -> Price | None:
+    """Where the venue would liquidate once `qty` more and all that works on the side have filled at `entry`.
 
-    None for an instrument that is paid in full, or if no price does.
+    None for an instrument that is paid in full, if no price does, or if what remains is on the other side.
     """
-    instrument, terms = view.instrument, view.instrument.margin
-    sign = intent.side.sign
-    working = view.working_buy if intent.side is Side.BUY else view.working_sell
-    added = sign * (working + intent.qty)
+    instrument, terms, sign = view.instrument, view.instrument.margin, side.sign
+    added = sign * (qty + (view.working_buy if sign > 0 else view.working_sell))
     quantity = view.position + added
     if terms is None or quantity * sign <= 0:
         return None
-    if terms.isolated:
-        flips = view.position * sign < 0
-        cost = quantity * entry if flips else added * entry
-        cost = cost * instrument.amount_factor + (0 if flips else view.cost)
-        return liquidation_price(instrument, terms, quantity, terms.initial(abs(cost)) - cost)
-    base = account.cross_margin(instrument.symbol) - instrument.notional(entry, added)
-    return liquidation_price(instrument, terms, quantity, base)
+    if not terms.isolated:
+        base = account.cross_margin(instrument.symbol) - instrument.notional(entry, added)
+        return liquidation_price(instrument, terms, quantity, base)
+    if view.position * sign < 0:  # it closes what is held first: the rest has no cost but its own
+        cost: int = instrument.notional(entry, quantity)
+    else:
+        cost = view.cost + instrument.notional(entry, added)
+    return liquidation_price(instrument, terms, quantity, terms.initial(abs(cost)) - cost)
+
+
+def outlives(side: Side, stop: int, price: Price | None) -> bool:
+    """The stop is reached before the venue liquidates at `price`."""
+    return price is None or (stop > price if side is Side.BUY else stop < price)
 
 
 def margin(
@@ -105,8 +111,8 @@ def margin(
     required = terms.initial(max(worst, view.worst)) - terms.initial(view.worst)
     if account.free_margin * PPM_ONE < required * limits.margin_ppm:
         return Reason.MARGIN, f"{format_share(limits.margin_ppm)} of {format_amount(required)} are not free"
-    price = liquidation_after(intent, view, account, entry)
-    if price is not None and (stop <= price if intent.side is Side.BUY else stop >= price):
-        exp = view.instrument.price_exp
-        return Reason.LIQUIDATION, f"stop {format_scaled(stop, exp)}, liquidation {format_scaled(price, exp)}"
-    return None
+    price = liquidation_after(intent.side, intent.qty, view, account, entry)
+    if price is None or outlives(intent.side, stop, price):
+        return None
+    exp = view.instrument.price_exp
+    return Reason.LIQUIDATION, f"stop {format_scaled(stop, exp)}, liquidation {format_scaled(price, exp)}"
