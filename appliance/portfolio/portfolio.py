@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping
 from appliance.domain.errors import InvariantError
 from appliance.domain.ids import InstrumentId, OrderId, SourceId
 from appliance.domain.instrument import Instrument
+from appliance.domain.intent import Side
 from appliance.domain.money import Amount, format_scaled
 from appliance.domain.observation import Bar, Observation
 from appliance.domain.order import Fill, Order, OrderState, VenueAccount
@@ -25,16 +26,18 @@ from appliance.portfolio.ledger import Ledger
 from appliance.portfolio.series import Series
 from appliance.portfolio.totals import Totals
 
-WORKING_STATES = frozenset(
-    {
-        OrderState.RECORDED,
-        OrderState.SENT,
-        OrderState.UNKNOWN,
-        OrderState.WORKING,
-        OrderState.PARTIALLY_FILLED,
-        OrderState.CANCEL_SENT,
-    }
+WORKING_STATES = (
+    OrderState.WORKING,
+    OrderState.RECORDED,
+    OrderState.SENT,
+    OrderState.PARTIALLY_FILLED,
+    OrderState.CANCEL_SENT,
+    OrderState.UNKNOWN,
 )
+"""What can still fill. A tuple: a set would hash the member, in Python 3.11 by a Python function."""
+
+# Python 3.11 looks an enum member up in 90 ns, a global in 3; every fill and order passes here.
+_BUY, _INCREASE = Side.BUY, OrderClass.INCREASE
 
 
 class Portfolio:
@@ -135,9 +138,9 @@ class Portfolio:
         holding = self.holdings[fill.instrument]
         instrument, known = holding.instrument, self.sources.get(source)
         self.ledger.book(fill, source, instrument)
-        signed = fill.side.sign * fill.qty
+        signed = fill.qty if fill.side is _BUY else -fill.qty
         holding.apply(signed, fill.price)
-        self.cash -= instrument.notional(fill.price, signed) + fill.fee
+        self.cash -= signed * fill.price * instrument.amount_factor + fill.fee
         self.fees += fill.fee
         if known is not None:
             known.apply(fill, instrument)
@@ -176,7 +179,7 @@ class Portfolio:
         leaves, cost = self._working.pop(order.id, (0, 0))
         now_leaves = order.leaves if live else 0
         now_cost = dear = 0
-        if now_leaves and order.order_class is OrderClass.INCREASE:
+        if now_leaves and order.order_class is _INCREASE:
             if leaves:
                 now_cost = cost * now_leaves // leaves
             else:

@@ -39,8 +39,9 @@ class Totals:
         holding.worst = new[0]
         self.gross += new[0] - old[0]
         self.counted += new[1] - old[1]
-        self.used += new[2] - old[2]
-        self.maintenance += new[3] - old[3]
+        if holding.instrument.margin is not None:
+            self.used += new[2] - old[2]
+            self.maintenance += new[3] - old[3]
 
     def others(self, symbol: InstrumentId) -> tuple[int, int]:
         """(counted, maintenance) of everything but one instrument: what a cross margin leaves for it."""
@@ -57,16 +58,14 @@ class Totals:
 
 def row_of(holding: Holding) -> _Row:
     """(gross, counted, used, maintenance) of one instrument, from nothing but its own state."""
-    worst = holding.worst_case()
-    terms = holding.instrument.margin
-    if terms is None:
+    worst, instrument = holding.worst_case(), holding.instrument
+    terms = instrument.margin
+    if terms is not None:
+        value = holding.value
+        counted = min(holding.cost, value)
+        return worst, counted, terms.initial(worst), terms.maintenance(abs(value))
+    counted = holding.value if holding.position < 0 else 0
+    if holding.working_buy:
         dear = max(holding.ask, holding.last, holding.buy_top)
-        promised = holding.working_buy * dear * holding.instrument.amount_factor
-        return worst, min(0, holding.value) - promised, 0, 0
-    value = holding.value
-    return (
-        worst,
-        min(holding.cost, value),
-        terms.initial(worst),
-        terms.maintenance(abs(value)),
-    )
+        counted -= holding.working_buy * dear * instrument.amount_factor
+    return worst, counted, 0, 0

@@ -170,7 +170,8 @@ class Gate:
         if instrument.margin is not None:
             entry = dear if intent.side is _BUY else entries.cheapest(intent, reference)
             worst = entries.worst_case(intent, view, dear)
-            lacking = margin(intent, view, account, self._limits.account, worst, entry, stop)
+            bounds, terms = self._limits.account, instrument.margin
+            lacking = margin(terms, intent, view, account, bounds, worst, entry, stop)
             if lacking is not None:
                 return _denied(intent, _INCREASE, *lacking)
         return Approved(

@@ -91,6 +91,7 @@ def outlives(side: Side, stop: int, price: Price | None) -> bool:
 
 
 def margin(
+    terms: MarginTerms,
     intent: Intent,
     view: InstrumentView,
     account: AccountView,
@@ -101,11 +102,9 @@ def margin(
 ) -> tuple[Reason, str] | None:
     """Free margin ≥ 110 % of what this order adds, and its stop is reached before the venue liquidates.
 
-    worst: see entries.worst_case.  entry: price this order is expected to fill at, the worse for margin.
+    terms: the instrument's.  worst: see entries.worst_case.  entry: price this order is expected to fill
+    at, the worse for margin.
     """
-    terms = view.instrument.margin
-    if terms is None:
-        return None
     if worst > terms.largest:
         return Reason.MARGIN_TIER, f"{format_amount(worst)} > {format_amount(terms.largest)}"
     required = terms.initial(max(worst, view.worst)) - terms.initial(view.worst)
