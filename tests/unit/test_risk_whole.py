@@ -226,6 +226,7 @@ def test_daily_bars_of_the_portfolio_become_correlations() -> None:
     """From `mark` to the gate: the rig's own price and 30 bars give 30 returns, and the last one decides."""
     two = [instrument("AAA"), instrument("BBB")]
     rig = Rig(*two, account=account_limits(max_equity_age_ns=10**30), correlation=correlation_terms())
+    rig.price(B, 20_000)
     answers = []
     for day in range(1, 33):
         price = 10_000 + (day * 7) % 11 * 10
