@@ -9,7 +9,7 @@ from appliance.domain.errors import ConfigError
 from appliance.domain.ids import InstrumentId, SourceId
 from appliance.domain.instrument import Instrument, make_instrument
 from appliance.domain.margin import MarginTerms, make_margin
-from appliance.domain.money import Amount, Ppm, Qty, parse_scaled
+from appliance.domain.money import PPM_ONE, Amount, Ppm, Qty, parse_scaled
 from appliance.market.binance import BinanceRecording
 from appliance.market.ohlcv import OhlcvFile
 from appliance.market.quality import QualityLimits
@@ -72,6 +72,8 @@ def make_correlation(config: Config) -> CorrelationTerms:
 
 def make_limits(config: Config, instruments: dict[InstrumentId, Instrument]) -> Limits:
     """Everything the gate compares with."""
+    if config.limits.margin < PPM_ONE:
+        raise ConfigError("limits.margin cannot be used", "less than 100 % would not cover what is asked for")
     account = AccountLimits(
         position_cap_ppm=Ppm(int(config.limits.position_cap)),
         leverage_ppm=Ppm(int(config.limits.leverage)),

@@ -85,6 +85,17 @@ def test_a_correlation_nobody_can_mean_is_refused(tmp_path: Path, old: str, new:
     assert "limits.correlation" in refused.value.what
 
 
+@pytest.mark.parametrize(("margin", "good"), [("100 %", True), ("99.9999 %", False)])
+def test_a_margin_cover_below_all_of_it_is_refused(tmp_path: Path, margin: str, good: bool) -> None:
+    """It would let through what the venue rejects, and a suggestion would divide by nothing at 0 %."""
+    config = _load(tmp_path, ('margin = "110 %"', f'margin = "{margin}"'))
+    if good:
+        make_limits(config, make_instruments(config))
+        return
+    with pytest.raises(ConfigError, match=r"limits\.margin"):
+        make_limits(config, make_instruments(config))
+
+
 @pytest.mark.parametrize(
     "key",
     [
