@@ -149,7 +149,7 @@ class Correlations:
                     known = self.of(symbol, name)
                     value = CORRELATION_ONE if known is None else known * direction
                     highest = max(highest, -(-value * PPM_ONE // CORRELATION_ONE))
-        return highest, self._terms.limit_ppm if self._terms is not None else 0
+        return highest, self._terms.limit_ppm if self._terms is not None else PPM_ONE
 
     def above(self) -> Iterator[tuple[InstrumentId, InstrumentId, int]]:
         """(one, other, sign) of every pair beyond the limit; sign −1: they move against each other."""

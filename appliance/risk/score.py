@@ -1,8 +1,8 @@
 """Risk score of an entry: 0 nothing is used up, 100 everything is (RSK-18, RSK-20; U21).
 
 A weighted sum of how much of each limit is used once the order fills. The weights are literal and add up
-to 100; a part that passes its limit counts as whole, one whose limit is 0 as whole too, and the sum is
-rounded up. It orders entries by how near they bring the account to its limits; it predicts nothing.
+to 100; a part that passes its limit counts as whole, nothing of nothing as nothing, and the sum is rounded
+up. It orders entries by how near they bring the account to its limits; it predicts nothing.
 """
 
 from __future__ import annotations
@@ -25,6 +25,6 @@ def score(used: Mapping[str, tuple[int, int]]) -> int:
     total = 0
     for name, weight in WEIGHTS.items():
         amount, limit = used[name]
-        share = PPM_ONE if amount >= limit else -(-max(0, amount) * PPM_ONE // limit)
-        total += weight * share
+        if amount > 0:
+            total += weight * (PPM_ONE if amount >= limit else -(-amount * PPM_ONE // limit))
     return -(-total // PPM_ONE)

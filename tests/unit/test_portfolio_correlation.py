@@ -216,6 +216,13 @@ def test_too_few_common_returns_count_as_moving_together_in_every_direction(
     assert (made.of(A, B) is None) is (answer is None)
 
 
+def test_what_does_not_move_is_not_known() -> None:
+    """A price that stands still for the whole window may be one that nobody prints any more."""
+    made = _known([1, 2, 3], [5, 5, 5])
+    made.hold(B, long=True, short=False)
+    assert (made.clash(A, BUY), made.clash(A, SELL)) == (None, None)
+
+
 def test_a_limit_of_all_switches_the_unknown_off_too() -> None:
     """An unknown correlation counts as 1, and 1 is the last allowed value."""
     made = Correlations(BOTH, correlation_terms(limit_ppm=1_000_000))
@@ -244,7 +251,7 @@ def test_without_terms_nothing_is_known() -> None:
     assert made.clash(A, BUY) is None
     assert made.of(A, B) is None
     assert made.of(A, A) is None
-    assert made.beside_ppm(A, BUY) == (1_000_000, 0)
+    assert made.beside_ppm(A, BUY) == (1_000_000, 1_000_000)
     assert list(made.above()) == []
 
 

@@ -34,6 +34,24 @@ def test_a_trade_id_is_booked_once() -> None:
     assert rig.portfolio.cash == cash
 
 
+def test_the_smallest_fill_books() -> None:
+    """One unit at one tick, either side."""
+    rig = _rig()
+    rig.fill(A, BUY, 1, 1)
+    rig.fill(A, SELL, 1, 1)
+    rig.portfolio.check()
+    assert rig.portfolio.cash == 1_000_000 * AMOUNT_ONE
+
+
+def test_a_sources_exposure_is_what_it_holds_and_has_working() -> None:
+    """At cost, either side."""
+    rig = _rig()
+    rig.fill(A, BUY, 100)
+    rig.fill(B, SELL, 30, 9_000)
+    rig.work(A, BUY, 50)
+    assert rig.portfolio.source_exposure(BOT) == (100 * 10_000 + 30 * 9_000 + 50 * 10_000) * UNIT
+
+
 @pytest.mark.parametrize("changes", [{"qty": 0}, {"qty": -1}, {"price": 0}, {"price": -1}])
 def test_a_fill_of_nothing_is_refused(changes: dict[str, int]) -> None:
     """Before anything is booked."""

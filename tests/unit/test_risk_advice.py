@@ -31,6 +31,7 @@ OPEN = {"position_cap_ppm": 10**9, "leverage_ppm": 10**9, "risk_ppm": 10**9, "ma
         (BUY, 100, 19_999, (9_801, 10_398, 2_000)),
         (SELL, 100, 19_999, (10_199, 9_602, 2_000)),
         (BUY, 4_999, 10**6, (2, 29_996, 2_000)),
+        (BUY, 5_000, 999_900, (1, 29_998, 2_000)),
         (BUY, 5_000, 10**6, None),
         (SELL, 2_499, 10**6, (14_998, 4, 2_000)),
         (SELL, 2_500, 10**6, None),
@@ -217,6 +218,25 @@ def test_an_isolated_stop_beyond_liquidation_has_no_size_at_all() -> None:
     assert (found.qty, found.bound_by) == (0, "LIQUIDATION")
 
 
+def test_a_position_on_margin_leaves_what_its_tier_and_the_free_margin_leave() -> None:
+    """10 % held and 20 % working of the last tier; and 1,000 of 1,660 USD asked for by the position."""
+    rig = _rig(terms(), cash=10_000_000)
+    rig.fill(A, BUY, 100_000)
+    rig.work(A, BUY, 200_000)
+    found = _suggest(rig, stop=9_990)
+    assert (found.qty, found.bound_by) == (700_000, "MARGIN_TIER")
+    found = _suggest(rig, SELL, stop=10_010)
+    assert (found.qty, found.bound_by) == (1_100_000, "MARGIN_TIER")
+    rig = _rig(terms(), cash=1_660)
+    rig.fill(A, BUY, 20_000)
+    found = _suggest(rig, stop=9_990)
+    assert (found.qty, found.bound_by) == (12_000, "MARGIN")
+    assert rig.ask(A, BUY, 12_000, stop_price=Price(9_990)) == "ok"
+    assert rig.ask(A, BUY, 12_001, stop_price=Price(9_990)) == "MARGIN"
+    found = _suggest(rig, SELL, stop=10_010)
+    assert (found.qty, found.bound_by) == (52_000, "MARGIN")
+
+
 def test_negative_free_margin_has_no_room_even_to_turn() -> None:
     """A short that lost: buying back is an exit, and more than that is an entry without margin."""
     rig = _rig(terms(), cash=1_000)
@@ -242,7 +262,8 @@ ZERO = dict.fromkeys(WEIGHTS, (0, 100))
         ({"drawdown": (100, 100)}, 20),
         ({"leverage": (100, 100)}, 15),
         ({"correlation": (100, 100)}, 15),
-        ({"correlation": (0, 0)}, 15),
+        ({"correlation": (0, 0)}, 0),
+        ({"correlation": (1, 0)}, 15),
         ({"stop": (1, 10**12)}, 1),
         (dict.fromkeys(WEIGHTS, (5, 4)), 100),
         (dict.fromkeys(WEIGHTS, (1, 2)), 50),
@@ -305,6 +326,23 @@ def test_advice_sees_what_is_held_beside_and_how_far_the_account_fell() -> None:
     assert (beside.score - calm.score, fallen.score - beside.score) == (15, 10)
 
 
+def test_advice_counts_the_loss_at_the_stop_and_what_the_others_have() -> None:
+    """5,000 USD at risk of 10,000 are 10 points; positions count with the worst case once, not twice."""
+    rig = _rig()
+    rig.limits = replace(rig.limits, account=account_limits(position_cap_ppm=10**9, leverage_ppm=10**8))
+    asked = _advise(rig, 500_000)
+    assert asked is not None
+    assert asked.score == 11, "10, and parts of the cap and of the leverage"
+    rig = _rig()
+    rig.limits = replace(rig.limits, account=account_limits(leverage_ppm=20_000))
+    rig.fill(A, BUY, 1_000)
+    rig.fill(B, BUY, 10_000)
+    both = _advise(rig, 1_000)
+    assert both is not None
+    # 3 of position (2,000 of 20,000 USD), 9 of leverage (12,000 of 20,000), 15 beside one nobody knows
+    assert both.score == 28
+
+
 def test_advice_without_limits_or_stop_is_none_and_without_range_has_no_levels() -> None:
     """The gate denies the first; the second is told as far as it is known."""
     rig = _rig(terms())
@@ -326,4 +364,4 @@ def test_advice_of_an_empty_account_is_all_of_every_limit_it_uses() -> None:
     rig.portfolio.cash = -(10**20)
     advice = _advise(rig)
     assert advice is not None
-    assert (advice.score, advice.suggestion.qty) == (80, 0)
+    assert (advice.score, advice.suggestion.qty) == (65, 0)

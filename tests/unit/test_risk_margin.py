@@ -337,6 +337,11 @@ def test_an_order_that_turns_a_position_is_judged_by_what_remains() -> None:
     flat = _rig(isolated=True, cash=50_000)
     alone = liquidation_after(SELL, 10_000, flat.portfolio.holdings[A], flat.portfolio, 10_000)
     assert liquidation_after(SELL, 15_000, holding, account, 10_000) == alone
+    dear = _rig(isolated=True, cash=500_000)
+    dear.fill(A, BUY, 1, 9_000_000)
+    one_of_each = liquidation_after(BUY, 1, dear.portfolio.holdings[A], dear.portfolio, 10_000)
+    assert one_of_each is not None
+    assert one_of_each > 4_000_000, "what is held keeps its cost, be it one unit"
     assert liquidation_after(BUY, 1, rig.portfolio.holdings[B], account, 10_000) is None
 
 

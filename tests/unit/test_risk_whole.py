@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from appliance.domain.intent import OrderType, Side
 from appliance.domain.money import Price
 from appliance.domain.order import OrderState
-from appliance.domain.verdict import Denied
+from appliance.domain.verdict import Approved, Denied
 from appliance.portfolio.series import Return
 from tests.kit import account_limits
 from tests.risk_kit import DAY, A, B, C, Rig, bar, correlation_terms, instrument
@@ -238,3 +238,14 @@ def test_daily_bars_of_the_portfolio_become_correlations() -> None:
         answers.append(rig.ask(B, SELL, 100))
     assert answers == ["CORRELATION_UNKNOWN"] * 29 + ["ok"] * 3
     assert rig.ask(B, BUY, 100) == "CORRELATION"
+
+
+@pytest.mark.parametrize(("side", "stop"), [(BUY, 9_525), (SELL, 10_500)])
+def test_an_attached_stop_is_rounded_towards_the_entry(side: Side, stop: int) -> None:
+    """5 % of 100.10 is 5.005: on ticks of 0.25 the loss is smaller than that, never larger."""
+    rig = Rig(instrument("AAA", tick=25), account=account_limits(max_equity_age_ns=10**30))
+    rig.price(A, 10_010)
+    verdict = rig.gate.check(rig.intent(A, side, 100))
+    assert isinstance(verdict, Approved)
+    assert verdict.attached_stop == stop
+    assert abs(10_010 - verdict.attached_stop) <= 500
