@@ -148,6 +148,21 @@ def test_of_three_that_move_together_two_are_proposed_to_go() -> None:
     assert _told(_look(rig)) == [(A, SELL, 100, "CORRELATION"), (C, SELL, 200, "CORRELATION")]
 
 
+def test_the_correlation_shown_is_the_highest_of_any_two_positions() -> None:
+    """Whatever its sign; of two that are not held, nothing."""
+    rig = _rig()
+    for symbol, values in ((A, [1, 2, 3]), (B, [1, 3, 2]), (C, [-1, -2, -4])):
+        _returns(rig, symbol, values)
+    rig.fill(A, BUY, 100)
+    rig.fill(B, BUY, 100)
+    assert _look(rig).correlation == 10**12 // 2
+    rig.fill(C, SELL, 100)
+    highest = rig.portfolio.correlations.of(A, C)
+    assert highest is not None
+    assert highest < -(9 * 10**11)
+    assert _look(rig).correlation == -highest
+
+
 def test_a_position_without_a_price_is_proposed_to_go_whole() -> None:
     """Nothing can be divided by a mark of zero."""
     rig = _rig()

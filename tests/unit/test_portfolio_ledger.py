@@ -52,6 +52,22 @@ def test_a_sources_exposure_is_what_it_holds_and_has_working() -> None:
     assert rig.portfolio.source_exposure(BOT) == (100 * 10_000 + 30 * 9_000 + 50 * 10_000) * UNIT
 
 
+def test_a_working_entry_costs_what_it_was_approved_at_and_less_with_every_part() -> None:
+    """The dearer of ask and last; 30 of 100 filled leave 70 %; an end leaves nothing."""
+    rig = _rig()
+    rig.portfolio.holdings[A].last = 9_000
+    order = rig.work(A, BUY, 100)
+    assert rig.portfolio.source_exposure(BOT) == 100 * 10_000 * UNIT
+    rig.price(A, 12_000)
+    rig.fill(A, BUY, 30, 10_000, order_id=order.id)
+    part = replace(order, filled=Qty(30), state=OrderState.PARTIALLY_FILLED)
+    rig.portfolio.working(part)
+    assert rig.portfolio.source_exposure(BOT) == (30 + 70) * 10_000 * UNIT
+    rig.portfolio.working(replace(part, state=OrderState.CANCELED))
+    assert rig.portfolio.source_exposure(BOT) == 30 * 10_000 * UNIT
+    assert rig.portfolio.source_exposure(SourceId("nobody")) == 0
+
+
 @pytest.mark.parametrize("changes", [{"qty": 0}, {"qty": -1}, {"price": 0}, {"price": -1}])
 def test_a_fill_of_nothing_is_refused(changes: dict[str, int]) -> None:
     """Before anything is booked."""

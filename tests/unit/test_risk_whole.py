@@ -171,6 +171,8 @@ def test_dust_is_no_position_to_stand_beside() -> None:
     assert rig.ask(B, BUY, 100) == "ok"
     rig.fill(A, SELL, 1)
     assert rig.ask(B, BUY, 100) == "CORRELATION_UNKNOWN"
+    rig.fill(A, BUY, 20)
+    assert rig.ask(B, BUY, 100) == "CORRELATION_UNKNOWN"
 
 
 def test_a_denial_does_not_name_what_is_held() -> None:
