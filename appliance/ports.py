@@ -147,7 +147,9 @@ class InstrumentView(Protocol):
 
 
 class AccountView(Protocol):
-    """The account as the gate sees it; amounts are scaled integers."""
+    """The account as the gate sees it; amounts are scaled integers. gross: Σ `worst` of every instrument."""
+
+    gross: int
 
     @property
     def equity(self) -> int:
@@ -167,11 +169,6 @@ class AccountView(Protocol):
     @property
     def drawdown_ppm(self) -> int:
         """Below the peak, rounded up, never negative."""
-        ...
-
-    @property
-    def gross(self) -> int:
-        """Σ `worst` of every instrument."""
         ...
 
     @property

@@ -78,7 +78,7 @@ class Pair:
 class Correlations:
     """All pairs of one account. Without terms nothing is known, and whoever holds something enters alone.
 
-    Masks have one bit per instrument; `_held` counts what is held or would be if what works filled.
+    Masks have one bit per instrument; `_long` and `_short`: held, or would be if what works filled.
     """
 
     def __init__(self, instruments: Iterable[InstrumentId], terms: CorrelationTerms | None) -> None:
@@ -90,10 +90,11 @@ class Correlations:
         self._pairs: dict[tuple[int, int], Pair] = {}
         everyone = (1 << count) - 1
         nobody_known = terms is None or terms.limit_ppm < PPM_ONE
-        self._unknown = [(everyone ^ (1 << i)) if nobody_known else 0 for i in range(count)]
-        self._together = [0] * count
-        self._apart = [0] * count
         self._long = self._short = 0
+        self._masks = {  # together, apart, unknown
+            symbol: (0, 0, (everyone ^ (1 << number)) if nobody_known else 0)
+            for symbol, number in self._number.items()
+        }
 
     def push(self, symbol: InstrumentId, closed: Return) -> None:
         """Takes one closed interval's return of one instrument."""
@@ -117,14 +118,14 @@ class Correlations:
 
     def clash(self, symbol: InstrumentId, side: Side) -> bool | None:
         """Would an entry stand beside one that moves with it? None: with one of which that is not known."""
-        own = self._number[symbol]
+        together, apart, unknown = self._masks[symbol]
         if side is _BUY:
             same, opposite = self._long, self._short
         else:
             same, opposite = self._short, self._long
-        if self._together[own] & same or self._apart[own] & opposite:
+        if together & same or apart & opposite:
             return True
-        return None if self._unknown[own] & (same | opposite) else False
+        return None if unknown & (same | opposite) else False
 
     def of(self, one: InstrumentId, other: InstrumentId) -> int | None:
         """Correlation in units of 10^-12, rounded towards zero; None if it is not known."""
@@ -154,8 +155,9 @@ class Correlations:
     def above(self) -> Iterator[tuple[InstrumentId, InstrumentId, int]]:
         """(one, other, sign) of every pair beyond the limit; sign −1: they move against each other."""
         for one, other in self._pairs:
-            for sign, masks in ((1, self._together), (-1, self._apart)):
-                if masks[one] >> other & 1:
+            together, apart, _ = self._masks[self._names[one]]
+            for sign, mask in ((1, together), (-1, apart)):
+                if mask >> other & 1:
                     yield self._names[one], self._names[other], sign
 
     def _each(self, own: int, key: tuple[int, int], value: int, sign: int) -> None:
@@ -185,10 +187,13 @@ class Correlations:
         beyond = known and num * num * PPM_ONE**2 > terms.limit_ppm**2 * square
         unknown = not known and terms.limit_ppm < PPM_ONE
         for row, column in (numbers, numbers[::-1]):
-            bit = 1 << column
-            self._together[row] = _with(self._together[row], bit, beyond and num > 0)
-            self._apart[row] = _with(self._apart[row], bit, beyond and num < 0)
-            self._unknown[row] = _with(self._unknown[row], bit, unknown)
+            bit, name = 1 << column, self._names[row]
+            together, apart, before = self._masks[name]
+            self._masks[name] = (
+                _with(together, bit, beyond and num > 0),
+                _with(apart, bit, beyond and num < 0),
+                _with(before, bit, unknown),
+            )
 
 
 def _with(mask: int, bit: int, on: bool) -> int:

@@ -26,12 +26,11 @@ _BUY = Side.BUY
 class Ledger:
     """Owned by the portfolio. Memory: one set entry per trade id, one number per live order."""
 
-    __slots__ = ("_filled", "_of_source", "_position", "_spent", "_trades", "cash")
+    __slots__ = ("_filled", "_of_source", "_sums", "_trades", "cash")
 
     def __init__(self, capital: int) -> None:
         self.cash = capital
-        self._position: dict[InstrumentId, int] = {}
-        self._spent: dict[InstrumentId, int] = {}
+        self._sums: dict[InstrumentId, tuple[int, int]] = {}  # signed quantity, signed value
         self._of_source: dict[tuple[SourceId, InstrumentId], int] = {}
         self._filled: dict[OrderId, int] = {}
         self._trades: set[TradeId] = set()
@@ -43,30 +42,28 @@ class Ledger:
         if fill.qty <= 0 or fill.price <= 0:
             raise InvariantError(f"trade {fill.trade_id} has quantity {fill.qty} at {fill.price}")
         self._trades.add(fill.trade_id)
-        symbol = fill.instrument
+        symbol, order_id = fill.instrument, fill.order_id
         qty = fill.qty if fill.side is _BUY else -fill.qty
-        value = fill.qty * fill.price * instrument.amount_factor
-        if qty < 0:
-            value = -value
+        value = qty * fill.price * instrument.amount_factor
         self.cash -= value + fill.fee
-        self._position[symbol] = self._position.get(symbol, 0) + qty
-        self._spent[symbol] = self._spent.get(symbol, 0) + value
-        key = (source, symbol)
-        self._of_source[key] = self._of_source.get(key, 0) + qty
-        if fill.order_id in self._filled:
-            self._filled[fill.order_id] += fill.qty
+        position, spent = self._sums.get(symbol, (0, 0))
+        self._sums[symbol] = (position + qty, spent + value)
+        self._of_source[source, symbol] = self._of_source.get((source, symbol), 0) + qty
+        filled = self._filled.get(order_id)
+        if filled is not None:
+            self._filled[order_id] = filled + fill.qty
 
     def compare(self, cash: int, account: Lots, source: SourceId, own: Lots | None) -> None:
-        """The portfolio's books against these, of one instrument. own: None for a source nobody knows."""
+        """The portfolio's books against these, after a fill. own: None for a source nobody knows."""
         symbol = account.instrument.symbol
         if cash != self.cash:
             raise InvariantError(f"cash {cash} differs from the sum of the fills, {self.cash}")
-        position = self._position.get(symbol, 0)
+        position, spent = self._sums[symbol]
         if account.quantity != position:
             raise InvariantError(f"{symbol}: position {account.quantity}, sum of fills {position}")
-        if account.cost - account.realised != self._spent.get(symbol, 0):
+        if account.cost - account.realised != spent:
             raise InvariantError(f"{symbol}: cost and realised P&L differ from the sum of the fills")
-        if own is not None and own.quantity != self._of_source.get((source, symbol), 0):
+        if own is not None and own.quantity != self._of_source[source, symbol]:
             raise InvariantError(f"{symbol}: position of {source} differs from its fills")
 
     def follow(self, order: Order, *, live: bool) -> None:
@@ -84,5 +81,5 @@ class Ledger:
     def compare_sources(self, symbol: InstrumentId) -> None:
         """Σ of the sources' fills = the account's; for the whole check, not for every event."""
         total = sum(qty for (_, of), qty in self._of_source.items() if of == symbol)
-        if total != self._position.get(symbol, 0):
+        if total != self._sums.get(symbol, (0, 0))[0]:
             raise InvariantError(f"{symbol}: the sources' positions do not add up to the account's")

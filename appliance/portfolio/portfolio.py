@@ -38,6 +38,7 @@ WORKING_STATES = (
 
 # Python 3.11 looks an enum member up in 90 ns, a global in 3; every fill and order passes here.
 _BUY, _INCREASE = Side.BUY, OrderClass.INCREASE
+_NOTHING = (0, 0)
 
 
 class Portfolio:
@@ -66,10 +67,10 @@ class Portfolio:
         self.decline = Decline(capital)
         self.confirmed_drawdown, self.confirmed_loss = Confirmed(), Confirmed()
         self._positions_value = 0
-        self._values = dict.fromkeys(self.holdings, 0)
         self._working: dict[OrderId, tuple[int, int]] = {}  # leaves and entry cost last counted
         self._priced: dict[InstrumentId, None] = {}  # what is held, the longest without a price first
-        self.totals = Totals(self.holdings)
+        self.totals = Totals()
+        self.gross = 0  # Σ worst case of every instrument
         self.ledger = Ledger(capital)
         self.correlations = Correlations(self.holdings, correlation)
         self.correlated = self.correlations.clash  # of ports.AccountView; one call less for every order
@@ -90,18 +91,13 @@ class Portfolio:
         return self.decline.drawdown_ppm
 
     @property
-    def gross(self) -> int:
-        """Σ worst case of every instrument."""
-        return self.totals.gross
-
-    @property
     def free_margin(self) -> int:
         """Collateral less the initial margin of everything held and working; may be negative."""
         return self.cash + self.totals.counted - self.totals.used
 
     def cross_margin(self, instrument: InstrumentId) -> int:
         """Collateral without one instrument, less the maintenance margin of the others."""
-        counted, maintenance = self.totals.others(instrument)
+        counted, maintenance = self.totals.others(self.holdings[instrument])
         return self.cash + counted - maintenance
 
     def view(self, instrument: InstrumentId) -> Holding | None:
@@ -161,7 +157,7 @@ class Portfolio:
                 self.correlations.push(observation.instrument, closed)
         self._revalue(holding)
         now_ns = observation.seen_ns
-        if observation.instrument in self._priced:  # the newest price is the last to grow old
+        if holding.aged:  # the newest price is the last to grow old
             del self._priced[observation.instrument]
             self._priced[observation.instrument] = None
         oldest = next(iter(self._priced), observation.instrument)
@@ -176,8 +172,8 @@ class Portfolio:
         holding = self.holdings[order.instrument]
         live = order.state in WORKING_STATES
         self.ledger.follow(order, live=live)
-        leaves, cost = self._working.pop(order.id, (0, 0))
-        now_leaves = order.leaves if live else 0
+        leaves, cost = self._working.pop(order.id, _NOTHING)
+        now_leaves = order.qty - order.filled if live else 0
         now_cost = dear = 0
         if now_leaves and order.order_class is _INCREASE:
             if leaves:
@@ -186,11 +182,12 @@ class Portfolio:
                 dear = entry_price(order, max(holding.ask, holding.last))
                 now_cost = holding.instrument.notional(dear, now_leaves)
         holding.work(order, now_leaves - leaves, dear)
-        if order.source in self.sources:
+        if now_cost != cost and order.source in self.sources:
             self.sources[order.source].working_cost += now_cost - cost
         if now_leaves:
             self._working[order.id] = (now_leaves, now_cost)
         self.totals.update(holding)
+        self.gross = self.totals.gross
         self._follow(holding)
 
     def over_limits(
@@ -251,32 +248,33 @@ class Portfolio:
         self.totals.check(self.holdings.values())
 
     def _revalue(self, holding: Holding) -> None:
-        symbol = holding.instrument.symbol
         value = holding.value
-        self._positions_value += value - self._values[symbol]
-        self._values[symbol] = value
+        self._positions_value += value - holding.valued
+        holding.valued = value
         self.totals.update(holding)
+        self.gross = self.totals.gross
 
     def _follow(self, holding: Holding) -> None:
         """Tells the correlations which sides are held, or would be if what works filled; dust is neither."""
-        least = holding.instrument.min_qty
-        long = holding.position + holding.working_buy >= least
-        short = holding.working_sell - holding.position >= least
-        if holding.sides != (long, short):
-            holding.sides = (long, short)
+        position, least = holding.position, holding.instrument.min_qty
+        long, short = position + holding.working_buy >= least, holding.working_sell - position >= least
+        sides = long + 2 * short
+        if holding.sides != sides:
+            holding.sides = sides
             self.correlations.hold(holding.instrument.symbol, long=long, short=short)
 
     def _age(self, holding: Holding) -> None:
         """Begins or ends to count the age of an instrument's price into that of the portfolio's value."""
-        symbol = holding.instrument.symbol
         held = abs(holding.position) >= holding.instrument.min_qty
-        if held is (symbol in self._priced):
+        if held is holding.aged:
             return
-        self._priced.pop(symbol, None)
-        if held:
-            priced = sorted([*self._priced, symbol], key=lambda each: self.holdings[each].price_ns)
-            self._priced = dict.fromkeys(priced)
-            self.equity_ns = min(self.equity_ns, holding.price_ns)
+        holding.aged, symbol = held, holding.instrument.symbol
+        if not held:
+            del self._priced[symbol]
+            return
+        priced = sorted([*self._priced, symbol], key=lambda each: self.holdings[each].price_ns)
+        self._priced = dict.fromkeys(priced)
+        self.equity_ns = min(self.equity_ns, holding.price_ns)
 
 
 def _several_prints(observation: Observation) -> bool:

@@ -15,57 +15,69 @@ from collections.abc import Iterable
 
 from appliance.domain.errors import InvariantError
 from appliance.domain.ids import InstrumentId
+from appliance.domain.margin import MarginTerms
 from appliance.portfolio.holdings import Holding
-
-_Row = tuple[int, int, int, int]
 
 
 class Totals:
-    """Owned by the portfolio; amounts are scaled integers."""
+    """Owned by the portfolio; amounts are scaled integers. Each holding remembers what was counted of it."""
 
-    __slots__ = ("_rows", "counted", "gross", "maintenance", "used")
+    __slots__ = ("_margins", "counted", "gross", "maintenance", "used")
 
-    def __init__(self, instruments: Iterable[InstrumentId]) -> None:
+    def __init__(self) -> None:
         self.gross = self.counted = self.used = self.maintenance = 0
-        self._rows: dict[InstrumentId, _Row] = dict.fromkeys(instruments, (0, 0, 0, 0))
+        self._margins: dict[InstrumentId, tuple[int, int]] = {}  # used, maintenance
 
     def update(self, holding: Holding) -> None:
-        """Counts one instrument anew, after its position, price or working orders changed."""
-        symbol = holding.instrument.symbol
-        old, new = self._rows[symbol], row_of(holding)
-        if new == old:
-            return
-        self._rows[symbol] = new
-        holding.worst = new[0]
-        self.gross += new[0] - old[0]
-        self.counted += new[1] - old[1]
-        if holding.instrument.margin is not None:
-            self.used += new[2] - old[2]
-            self.maintenance += new[3] - old[3]
+        """Counts one instrument anew, after its position, price or working orders changed.
 
-    def others(self, symbol: InstrumentId) -> tuple[int, int]:
+        `holding.valued` is its value by now.
+        """
+        worst = holding.worst_case()
+        if holding.instrument.margin is not None:
+            self._update_margin(holding, holding.instrument.margin, worst)
+        elif holding.counted or holding.working_buy or holding.position < 0:
+            counted = counted_of(holding, holding.valued)
+            self.counted += counted - holding.counted
+            holding.counted = counted
+        self.gross += worst - holding.worst
+        holding.worst = worst
+
+    def others(self, holding: Holding) -> tuple[int, int]:
         """(counted, maintenance) of everything but one instrument: what a cross margin leaves for it."""
-        row = self._rows[symbol]
-        return self.counted - row[1], self.maintenance - row[3]
+        maintenance = self._margins.get(holding.instrument.symbol, (0, 0))[1]
+        return self.counted - holding.counted, self.maintenance - maintenance
 
     def check(self, holdings: Iterable[Holding]) -> None:
         """Raises InvariantError if the running sums differ from sums made anew."""
-        rows = [row_of(holding) for holding in holdings]
-        anew = [sum(row[column] for row in rows) for column in range(4)]
-        if anew != [self.gross, self.counted, self.used, self.maintenance]:
+        gross = counted = used = maintenance = 0
+        for holding in holdings:
+            worst, terms = holding.worst_case(), holding.instrument.margin
+            gross, counted = gross + worst, counted + counted_of(holding, holding.value)
+            if terms is not None:
+                used += terms.initial(worst)
+                maintenance += terms.maintenance(abs(holding.value))
+        if (gross, counted, used, maintenance) != (self.gross, self.counted, self.used, self.maintenance):
             raise InvariantError("the sums over all instruments differ from the instruments")
 
+    def _update_margin(self, holding: Holding, terms: MarginTerms, worst: int) -> None:
+        symbol = holding.instrument.symbol
+        used, maintenance = self._margins.get(symbol, (0, 0))
+        new = (terms.initial(worst), terms.maintenance(abs(holding.valued)))
+        self._margins[symbol] = new
+        self.used += new[0] - used
+        self.maintenance += new[1] - maintenance
+        counted = counted_of(holding, holding.valued)
+        self.counted += counted - holding.counted
+        holding.counted = counted
 
-def row_of(holding: Holding) -> _Row:
-    """(gross, counted, used, maintenance) of one instrument, from nothing but its own state."""
-    worst, instrument = holding.worst_case(), holding.instrument
-    terms = instrument.margin
-    if terms is not None:
-        value = holding.value
-        counted = min(holding.cost, value)
-        return worst, counted, terms.initial(worst), terms.maintenance(abs(value))
-    counted = holding.value if holding.position < 0 else 0
-    if holding.working_buy:
-        dear = max(holding.ask, holding.last, holding.buy_top)
-        counted -= holding.working_buy * dear * instrument.amount_factor
-    return worst, counted, 0, 0
+
+def counted_of(holding: Holding, value: int) -> int:
+    """What one instrument adds to cash as collateral, from nothing but its own state."""
+    if holding.instrument.margin is not None:
+        return min(holding.cost, value)
+    owed = min(0, value)
+    if not holding.working_buy:
+        return owed
+    dear = max(holding.ask, holding.last, holding.buy_top)
+    return owed - holding.working_buy * dear * holding.instrument.amount_factor
