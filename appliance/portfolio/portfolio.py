@@ -146,7 +146,9 @@ class Portfolio:
         self.ledger.compare(self.cash, holding.lots, source, own)
         self._revalue(holding)
         self._follow(holding)
-        self._age(holding)
+        held = abs(holding.position) >= instrument.min_qty
+        if held is not holding.aged:
+            self._age(holding, held)
 
     def mark(self, observation: Observation) -> None:
         """Takes a price: equity, decline of the account and of every source that holds the instrument."""
@@ -263,11 +265,8 @@ class Portfolio:
             holding.sides = sides
             self.correlations.hold(holding.instrument.symbol, long=long, short=short)
 
-    def _age(self, holding: Holding) -> None:
+    def _age(self, holding: Holding, held: bool) -> None:
         """Begins or ends to count the age of an instrument's price into that of the portfolio's value."""
-        held = abs(holding.position) >= holding.instrument.min_qty
-        if held is holding.aged:
-            return
         holding.aged, symbol = held, holding.instrument.symbol
         if not held:
             del self._priced[symbol]
