@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
 
-from appliance.domain.describe import describe_signal
+from appliance.domain.describe import describe_signal, qty_text
 from appliance.domain.ids import InstrumentId, IntentId, SourceId
 from appliance.domain.intent import Intent, OrderType, Side
 from appliance.domain.mode import Mode, TripReason
@@ -25,8 +25,11 @@ from appliance.domain.signal import Direction, Signal
 from appliance.orders.desk import Desk
 from appliance.orders.executor import Executor
 from appliance.orders.sizing import entry_qty
+from appliance.portfolio.analysis import analyse
+from appliance.portfolio.decline import DAY_NS
 from appliance.portfolio.portfolio import Portfolio
 from appliance.ports import Clock, Memory, Scribe
+from appliance.risk.advice import advise, describe_advice
 from appliance.risk.limits import Limits
 from appliance.safety.controller import SafetyController
 from appliance.safety.exits import ExitFlow
@@ -67,6 +70,7 @@ class Pipeline:
         self._by_instrument: dict[InstrumentId, list[Strategy]] = {}
         for strategy in stages.strategies:
             self._by_instrument.setdefault(strategy.instrument, []).append(strategy)
+        self._day = -1
         self._drawdown_ppm: Mapping[SourceId, int] = {
             source: limits.drawdown_ppm for source, limits in stages.limits.sources.items()
         }
@@ -106,6 +110,20 @@ class Pipeline:
                 await self._on_signal(signal)
         await s.executor.advance()
         await self._work_down()
+        self._propose(observation)
+
+    def _propose(self, observation: Observation) -> None:
+        """Once a day of the market's: what would bring the portfolio inside its limits. Never an order."""
+        day = observation.seen_ns // DAY_NS
+        if day <= self._day:
+            return
+        self._day = day
+        limits = self._s.limits.account
+        state = analyse(self._s.portfolio, limits.position_cap_ppm, limits.leverage_ppm)
+        for each in state.proposals:
+            instrument = self._s.portfolio.holdings[each.instrument].instrument
+            data = {"instrument": each.instrument, "side": each.side, "why": each.why}
+            self._s.scribe.note("rebalance", data | {"qty": qty_text(instrument, each.qty)})
 
     async def _on_signal(self, signal: Signal) -> None:
         s = self._s
@@ -120,11 +138,14 @@ class Pipeline:
             s.scribe.note("signal", data | {"refused": refusal.fault, "detail": refusal.detail})
             return
         data["precedents"] = await self._precedents(signal.instrument)
+        entry = self._entry(signal) if signal.direction is not Direction.CLOSE else None
+        if entry is not None:
+            data |= self._advice(entry)
         cause = s.scribe.note("signal", data).index
-        if signal.direction is Direction.CLOSE:
+        if entry is None:
             await s.executor.close(self._exit(signal), causes=(cause,))
             return
-        await s.executor.enter(self._entry(signal), causes=(cause,))
+        await s.executor.enter(entry, causes=(cause,))
         await s.desk.collect()
 
     def _exit(self, signal: Signal) -> Intent:
@@ -163,6 +184,16 @@ class Pipeline:
             order_type=OrderType.MARKET,
             stop_price=signal.stop_price,
         )
+
+    def _advice(self, intent: Intent) -> dict[str, object]:
+        """Score, suggested size and levels, for the log; the gate decides without it."""
+        portfolio = self._s.portfolio
+        holding = portfolio.holdings[intent.instrument]
+        span = holding.series.average_range() if holding.series is not None else 0
+        beside = portfolio.correlations.beside_ppm(intent.instrument, intent.side)
+        dear = max(holding.ask, holding.last)
+        advice = advise(intent, dear, holding, portfolio, self._s.limits, span, beside)
+        return {} if advice is None else {"advice": describe_advice(advice, holding.instrument)}
 
     async def _precedents(self, instrument: InstrumentId) -> list[dict[str, object]]:
         """What resembled this, for the log: slow or broken memory delays a signal, it stops none."""

@@ -13,6 +13,7 @@ from msgspec import Struct
 from appliance.domain.fees import FeeSchedule
 from appliance.domain.ids import InstrumentId, OrderId, SourceId
 from appliance.domain.instrument import Instrument
+from appliance.domain.intent import Side
 from appliance.domain.mode import Mode, TripReason
 from appliance.domain.observation import Observation
 from appliance.domain.order import Order, VenueAccount, VenueEvent, VenueOrder
@@ -123,7 +124,9 @@ class InstrumentView(Protocol):
     """Market and exposure of one instrument as the gate sees them. Quantities are signed, long positive.
 
     position: confirmed by the venue.  working_buy, working_sell: leaves of our working orders, without
-    protective legs.  price_ns: UTC of the last good price, 0 if there never was one.
+    protective legs.  price_ns: UTC of the last good price, 0 if there never was one.  buy_top, sell_top:
+    dearest price a working entry of that side may fill at, or more; 0 without one.  worst: value of the
+    position with all working orders of its dearer side.  cost: signed value at entry of what is held.
     """
 
     instrument: Instrument
@@ -134,10 +137,20 @@ class InstrumentView(Protocol):
     position: int
     working_buy: int
     working_sell: int
+    buy_top: int
+    sell_top: int
+    worst: int
+
+    @property
+    def cost(self) -> int:
+        """An amount."""
+        ...
 
 
 class AccountView(Protocol):
-    """The account as the gate sees it; amounts are scaled integers."""
+    """The account as the gate sees it; amounts are scaled integers. gross: Σ `worst` of every instrument."""
+
+    gross: int
 
     @property
     def equity(self) -> int:
@@ -146,7 +159,7 @@ class AccountView(Protocol):
 
     @property
     def equity_ns(self) -> int:
-        """UTC of the last confirmed value, 0 if never."""
+        """UTC of the oldest price in it of anything held, 0 if there is none (SAFETY 9)."""
         ...
 
     @property
@@ -157,6 +170,19 @@ class AccountView(Protocol):
     @property
     def drawdown_ppm(self) -> int:
         """Below the peak, rounded up, never negative."""
+        ...
+
+    @property
+    def free_margin(self) -> int:
+        """Collateral less the initial margin of everything held and working; may be negative."""
+        ...
+
+    def cross_margin(self, instrument: InstrumentId) -> int:
+        """Collateral without one instrument, less the maintenance margin of the others."""
+        ...
+
+    def correlated(self, instrument: InstrumentId, side: Side) -> bool | None:
+        """Would an entry stand beside one that moves with it? None: beside one of which nobody knows."""
         ...
 
     def view(self, instrument: InstrumentId) -> InstrumentView | None:

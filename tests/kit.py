@@ -67,10 +67,13 @@ def spx(**changes: Any) -> Instrument:
 
 
 def account_limits(**changes: int) -> AccountLimits:
-    """2 % position cap, 3 % daily loss, 15 % drawdown, everything fresh for a minute."""
+    """2 % position cap, 100 % together, 3 % daily loss, 15 % drawdown, everything fresh for a minute."""
     return replace(
         AccountLimits(
             position_cap_ppm=Ppm(20_000),
+            leverage_ppm=Ppm(1_000_000),
+            margin_ppm=Ppm(1_100_000),
+            risk_ppm=Ppm(10_000),
             daily_loss_ppm=Ppm(30_000),
             drawdown_ppm=Ppm(150_000),
             max_equity_age_ns=60 * SECOND,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 from appliance.domain.ids import InstrumentId
+from appliance.domain.margin import MarginTerms
 from appliance.domain.money import AMOUNT_EXP, Amount, Price, Qty
 
 
@@ -13,6 +14,7 @@ class Instrument(Struct, frozen=True, kw_only=True):
 
     tick, lot: smallest step of price and quantity.  min_value: smallest notional the venue takes.
     amount_factor: 10^(10 - price_exp - qty_exp), so that price × qty × amount_factor is an `Amount`.
+    margin: None for what is paid in full.
     """
 
     symbol: InstrumentId
@@ -25,6 +27,7 @@ class Instrument(Struct, frozen=True, kw_only=True):
     max_qty: Qty
     min_value: Amount
     amount_factor: int
+    margin: MarginTerms | None = None
 
     def notional(self, price: int, qty: int) -> Amount:
         """Exact value of `qty` at `price`."""
@@ -42,6 +45,7 @@ def make_instrument(
     min_qty: int,
     max_qty: int,
     min_value: int,
+    margin: MarginTerms | None = None,
 ) -> Instrument:
     """The only way an Instrument is made: derives amount_factor and refuses what cannot be exact.
 
@@ -66,4 +70,5 @@ def make_instrument(
         max_qty=Qty(max_qty),
         min_value=Amount(min_value),
         amount_factor=10 ** (AMOUNT_EXP - price_exp - qty_exp),
+        margin=margin,
     )

@@ -41,6 +41,12 @@ class Reason(StrEnum):
     FEES_STALE = "FEES_STALE"
     POSITION_CAP = "POSITION_CAP"
     ALLOCATION = "ALLOCATION"
+    LEVERAGE = "LEVERAGE"
+    CORRELATION = "CORRELATION"
+    CORRELATION_UNKNOWN = "CORRELATION_UNKNOWN"
+    MARGIN = "MARGIN"
+    MARGIN_TIER = "MARGIN_TIER"
+    LIQUIDATION = "LIQUIDATION"
     DAILY_LOSS = "DAILY_LOSS"
     DRAWDOWN = "DRAWDOWN"
     STRATEGY_STOPPED = "STRATEGY_STOPPED"
@@ -89,6 +95,12 @@ MEANING: dict[Reason, str] = {
     Reason.FEES_STALE: "the fee schedule is older than five minutes",
     Reason.POSITION_CAP: "position with all working orders would pass the cap",
     Reason.ALLOCATION: "the strategy's exposure would pass its allocation",
+    Reason.LEVERAGE: "all positions with all working orders would pass the leverage limit",
+    Reason.CORRELATION: "it would stand beside a position that moves with it",
+    Reason.CORRELATION_UNKNOWN: "too little common history with what is held: counted as moving with it",
+    Reason.MARGIN: "the free margin does not cover what the venue asks for, with the configured reserve",
+    Reason.MARGIN_TIER: "the position would be larger than the venue's last margin tier",
+    Reason.LIQUIDATION: "the venue would liquidate the position before its protective stop",
     Reason.DAILY_LOSS: "the daily loss limit is reached",
     Reason.DRAWDOWN: "the account's drawdown limit is reached",
     Reason.STRATEGY_STOPPED: "this strategy was stopped by its own drawdown limit",

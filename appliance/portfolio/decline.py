@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from appliance.domain.money import PPM_ONE
 
 DAY_NS = 86_400_000_000_000
@@ -80,3 +82,31 @@ class Confirmed:
             self._since_ns = market_ns
             return False
         return market_ns - self._since_ns >= CONFIRM_NS
+
+
+class PeakResets:
+    """Resets of the account's peak (SAFETY 6), found again after a restart by the number of prices taken.
+
+    marks: prices taken.
+    """
+
+    def __init__(self, decline: Decline) -> None:
+        self.marks = 0
+        self._decline = decline
+        self._to_come: dict[int, int] = {}  # marks → peak
+
+    def restore(self, resets: Iterable[tuple[int, int]]) -> None:
+        """(marks, peak) of every reset in the log, in its order, before the warm-up."""
+        self._to_come = dict(resets)
+
+    def marked(self) -> None:
+        """A price was taken, and the decline knows it."""
+        self.marks += 1
+        if self.marks in self._to_come:
+            self._decline.restart(self._to_come.pop(self.marks))
+
+    def catch_up(self) -> None:
+        """The last price of the log is still to be taken again: a reset that came after it counts now."""
+        for _, peak in sorted(self._to_come.items()):
+            self._decline.restart(peak)
+        self._to_come.clear()

@@ -61,10 +61,15 @@ class Beside(Struct):
     position: int
     working_buy: int
     working_sell: int
+    buy_top: int
+    sell_top: int
+    worst: int
+    cost: int
 
 
 def beside(view: InstrumentView, side: Side, more: int) -> Beside:
-    """With `more` (negative: less) working on a side."""
+    """With `more` (negative: less) working on a side. `worst` stays what the account's sums have of it, and
+    the dearest prices stay: too high at most, never too low."""
     buying = side is Side.BUY
     return Beside(
         view.instrument,
@@ -75,6 +80,10 @@ def beside(view: InstrumentView, side: Side, more: int) -> Beside:
         view.position,
         max(0, view.working_buy + more) if buying else view.working_buy,
         view.working_sell if buying else max(0, view.working_sell + more),
+        view.buy_top,
+        view.sell_top,
+        view.worst,
+        view.cost,
     )
 
 

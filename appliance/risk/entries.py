@@ -91,6 +91,12 @@ def dearest(intent: Intent, reference: int) -> int:
     return price if price is not None and price > reference else reference
 
 
+def cheapest(intent: Intent, reference: int) -> int:
+    """The lowest price this order can be expected to fill at; a market order may slip below it."""
+    price = intent.stop_price if intent.order_type is _STOP else intent.price
+    return price if price is not None and price < reference else reference
+
+
 def collar(intent: Intent, instrument: Instrument, limits: InstrumentLimits, reference: int) -> Refusal:
     """|price − reference| ≤ collar × reference. A stop-limit is measured from its trigger, where the market
     will be by then."""
@@ -131,18 +137,47 @@ def stop(
     return price, given is None
 
 
-def position_cap(
+def worst_case(intent: Intent, view: InstrumentView, dear: int) -> int:
+    """Value of the position if this order and every working order of its side fill (CONTROLS 8; not netted).
+
+    Valued at the dearest of this order's price, the mark of what is held and the working entries' prices.
+    """
+    top = dear  # compared one by one: max() of four takes three times as long
+    if intent.side is _BUY:
+        units, working = view.position + view.working_buy + intent.qty, view.buy_top
+    else:
+        units, working = view.working_sell + intent.qty - view.position, view.sell_top
+    if working > top:
+        top = working
+    if view.ask > top:
+        top = view.ask
+    if view.last > top:
+        top = view.last
+    return units * top * view.instrument.amount_factor
+
+
+def exposure(
     intent: Intent, view: InstrumentView, account: AccountView, limits: AccountLimits, dear: int
 ) -> Refusal:
-    """Worst case: this order and every working order of its side fill (CONTROLS 8; not netted)."""
-    if intent.side is _BUY:
-        worst = view.position + view.working_buy + intent.qty
-    else:
-        worst = view.working_sell + intent.qty - view.position
-    value = worst * dear * view.instrument.amount_factor
-    if value * PPM_ONE <= limits.position_cap_ppm * account.equity:
+    """The position's share of portfolio value (RSK-06), and that of all positions together (CONTROLS 1)."""
+    worst, equity, before = worst_case(intent, view, dear), account.equity, view.worst
+    if worst * PPM_ONE > limits.position_cap_ppm * equity:
+        allowed = format_share(limits.position_cap_ppm)
+        return Reason.POSITION_CAP, f"{_money(worst)} > {allowed} of the portfolio"
+    if worst > before and (account.gross - before + worst) * PPM_ONE > limits.leverage_ppm * equity:
+        return Reason.LEVERAGE, f"{_money(worst)} more than {format_share(limits.leverage_ppm)} leave"
+    return None
+
+
+def correlation(intent: Intent, moves_with: bool | None) -> Refusal:
+    """Nothing beside a position that moves with it (RSK-08); whose that is, is nobody's business.
+
+    moves_with: see ports.AccountView.correlated.
+    """
+    if moves_with is False:
         return None
-    return Reason.POSITION_CAP, f"{_money(value)} > {format_share(limits.position_cap_ppm)} of the portfolio"
+    reason = Reason.CORRELATION_UNKNOWN if moves_with is None else Reason.CORRELATION
+    return reason, f"{intent.side} {intent.instrument}"
 
 
 def allocation(

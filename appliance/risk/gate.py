@@ -26,6 +26,7 @@ from appliance.risk.classify import classify
 from appliance.risk.conditions import Conditions, ModeSource
 from appliance.risk.exits import exit_terms, on_tick, shape_exit
 from appliance.risk.limits import InstrumentLimits, Limits, share_of
+from appliance.risk.margin import margin
 from appliance.risk.matrix import MATRIX, Cell
 from appliance.safety.holds import Holds
 from appliance.safety.latch import CoreLatch
@@ -145,17 +146,26 @@ class _Judge:
             or (None if plain else entries.terms(intent, market_ns))
             or entries.size(intent, instrument, limits, dear)
             or entries.collar(intent, instrument, limits, reference)
-            or entries.position_cap(intent, view, account, bounds.account, dear)
+            or entries.exposure(intent, view, account, bounds.account, dear)
             or entries.allocation(
                 intent, view, account.source_exposure(intent.source) - freed, source, dear, self._fees
             )
             or (entries.self_trade(intent, reference, nearest) if nearest is not None else None)
+            or entries.correlation(intent, account.correlated(intent.instrument, intent.side))
         )
         if refusal is not None:
             return _denied(intent, _INCREASE, *refusal)
         stop, second = entries.stop(intent, instrument, limits, source, reference)
         if isinstance(stop, Reason):
             return _denied(intent, _INCREASE, stop, str(second))
+        if instrument.margin is not None:
+            entry = dear if intent.side is _BUY else entries.cheapest(intent, reference)
+            worst = entries.worst_case(intent, view, dear)
+            lacking = margin(
+                instrument.margin, intent, view, account, bounds.account, worst, entry, stop
+            )
+            if lacking is not None:
+                return _denied(intent, _INCREASE, *lacking)
         return Approved(
             order_id, intent.id, intent.source, intent.instrument, _NEW, _INCREASE, intent.side,
             intent.qty, intent.order_type, intent.price,

@@ -13,12 +13,18 @@ class AccountLimits(Struct, frozen=True, kw_only=True):
     """Box-wide limits; each is the last allowed value (C24).
 
     position_cap_ppm: value of one instrument's position with all working orders, of portfolio value.
+    leverage_ppm: worst cases of all instruments together, of portfolio value.
+    margin_ppm: free margin an order on margin must leave covered, of what the venue asks for it.
+    risk_ppm: loss at the stop a suggested size is made for, of portfolio value; a suggestion, not a limit.
     daily_loss_ppm: of the day's first equity.  drawdown_ppm: below the peak.
     max_equity_age_ns: older than this, portfolio value is unknown to new exposure (SAFETY 9).
     market_fallback_ns: without a good price for longer, an exit becomes the venue's market order.
     """
 
     position_cap_ppm: Ppm
+    leverage_ppm: Ppm
+    margin_ppm: Ppm
+    risk_ppm: Ppm
     daily_loss_ppm: Ppm
     drawdown_ppm: Ppm
     max_equity_age_ns: int
@@ -61,13 +67,15 @@ class Limits(Struct, frozen=True, kw_only=True):
 
 
 def share_of(limits: Limits, share_ppm: int) -> Limits:
-    """What a recovery plan leaves of every limit on how much: largest order, position cap, allocations.
+    """What a recovery plan leaves of every limit on how much: largest order, position cap, leverage,
+    allocations.
 
     Rounded down, so never above the share. Limits on how (collar, stop, age) and on losses stay as they are.
     """
     cap = share_floor(limits.account.position_cap_ppm, share_ppm)
+    leverage = share_floor(limits.account.leverage_ppm, share_ppm)
     return Limits(
-        account=replace(limits.account, position_cap_ppm=Ppm(cap)),
+        account=replace(limits.account, position_cap_ppm=Ppm(cap), leverage_ppm=Ppm(leverage)),
         instruments={
             symbol: replace(
                 each,

@@ -13,6 +13,7 @@ from appliance.orders.fees import FeeBook
 from appliance.orders.reconcile import as_restored
 from appliance.portfolio.portfolio import Portfolio
 from appliance.risk.limits import Limits
+from appliance.runtime import tables
 from appliance.runtime.clock import ReplayClock
 from appliance.runtime.config import Config
 from appliance.runtime.owed import Repayment
@@ -45,8 +46,9 @@ def make_portfolio(
 ) -> Portfolio:
     """Books of an account before its first fill; resets of the peak are known, the fills are booked later."""
     allocations = {source: limit.allocation for source, limit in limits.sources.items()}
-    portfolio = Portfolio(instruments.values(), Amount(int(config.venue.start_cash)), allocations)
-    portfolio.restore_peaks(session.restored.resets)
+    cash, terms = Amount(int(config.venue.start_cash)), tables.make_correlation(config)
+    portfolio = Portfolio(instruments.values(), cash, allocations, terms)
+    portfolio.resets.restore(session.restored.resets)
     return portfolio
 
 

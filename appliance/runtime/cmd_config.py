@@ -27,10 +27,11 @@ def run_config(paths: Paths, options: argparse.Namespace, terminal: Terminal) ->
         return 0
     path = options.config or paths.config
     config = load_config(path)
-    from appliance.runtime.tables import make_instruments, make_limits, make_strategies
+    from appliance.runtime.tables import make_correlation, make_instruments, make_limits, make_strategies
 
     instruments = make_instruments(config)
     make_limits(config, instruments)
+    make_correlation(config)
     make_strategies(config, instruments)
     if options.json:
         print(msgspec.json.encode(config, enc_hook=int).decode())

@@ -95,6 +95,26 @@ class QualityConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     max_ahead: Duration
 
 
+class TierConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One of [instruments.X.margin] tiers, as the venue publishes them. up_to: largest position value."""
+
+    up_to: Money
+    initial: Share
+    maintenance: Share
+
+
+class MarginConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """[instruments.X.margin]: what is traded on margin; without the table an instrument is paid in full.
+
+    initial: one over the leverage chosen at the venue.  close_fee: counted by the venue as maintenance.
+    """
+
+    mode: Literal["isolated", "cross"]
+    initial: Share
+    close_fee: Share
+    tiers: tuple[TierConfig, ...]
+
+
 class InstrumentConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """[instruments.X]: steps and smallest sizes. Without a limits table every entry is denied NO_LIMIT."""
 
@@ -108,6 +128,7 @@ class InstrumentConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     min_value: Money
     quality: QualityConfig
     limits: InstrumentLimitsConfig | None = None
+    margin: MarginConfig | None = None
 
 
 class StrategyConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -131,9 +152,19 @@ class StrategyConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class LimitsConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """[limits]: of the account."""
+    """[limits]: of the account.
+
+    correlation: of returns over correlation_interval; window and sample count those.
+    """
 
     position_cap: Share
+    leverage: Share
+    margin: Share
+    risk_per_trade: Share
+    correlation: Share
+    correlation_interval: Duration
+    correlation_window: int
+    correlation_sample: int
     daily_loss: Share
     drawdown: Share
     max_equity_age: Duration

@@ -217,6 +217,8 @@ def limit_lines(config: Config) -> tuple[LimitLine, ...]:
     limits = config.limits
     lines = [
         LimitLine("account", "position cap", format_share(limits.position_cap)),
+        LimitLine("account", "leverage", format_share(limits.leverage)),
+        LimitLine("account", "correlation", format_share(limits.correlation)),
         LimitLine("account", "daily loss", format_share(limits.daily_loss)),
         LimitLine("account", "drawdown", format_share(limits.drawdown)),
     ]

@@ -9,14 +9,16 @@ from appliance.domain.errors import ConfigError
 from appliance.domain.fees import FeeTier
 from appliance.domain.ids import InstrumentId, SourceId
 from appliance.domain.instrument import Instrument, make_instrument
-from appliance.domain.money import Amount, Ppm, Qty, parse_scaled
+from appliance.domain.margin import MarginTerms, make_margin
+from appliance.domain.money import PPM_ONE, Amount, Ppm, Qty, parse_scaled
 from appliance.market.binance import BinanceRecording
 from appliance.market.ohlcv import OhlcvFile
 from appliance.market.quality import QualityLimits
 from appliance.market.samples import open_sample
 from appliance.market.source import Source
+from appliance.portfolio.correlation import CorrelationTerms
 from appliance.risk.limits import AccountLimits, InstrumentLimits, Limits, SourceLimits
-from appliance.runtime.config import Config, InstrumentConfig, SourceConfig, StrategyConfig
+from appliance.runtime.config import Config, InstrumentConfig, MarginConfig, SourceConfig, StrategyConfig
 from appliance.runtime.units import Money, parse_share
 from appliance.safety.refusals import RefusedShare
 from appliance.signals.registry import make_strategy, read_params
@@ -43,6 +45,7 @@ def make_instruments(config: Config) -> dict[InstrumentId, Instrument]:
                 min_qty=parse_scaled(table.min_qty, table.qty_decimals),
                 max_qty=parse_scaled(table.max_qty, table.qty_decimals),
                 min_value=_money(table.min_value, config, f"{key}.min_value"),
+                margin=_margin(table.margin, config, f"{key}.margin"),
             )
         except ValueError as error:
             raise ConfigError(f"{key} cannot be used", str(error), "interlock config") from error
@@ -50,13 +53,34 @@ def make_instruments(config: Config) -> dict[InstrumentId, Instrument]:
             raise ConfigError(f"{key}.currency differs from the account's", config.venue.start_cash.currency)
     if not found:
         raise ConfigError("no instrument is configured", "[instruments.NAME] is missing")
+    if len({each.margin.isolated for each in found.values() if each.margin is not None}) > 1:
+        raise ConfigError("one account cannot be isolated and cross", "instruments.*.margin.mode")
     return found
+
+
+def make_correlation(config: Config) -> CorrelationTerms:
+    """What must not stand beside what."""
+    limits = config.limits
+    try:
+        return CorrelationTerms(
+            limit_ppm=Ppm(int(limits.correlation)),
+            interval_ns=int(limits.correlation_interval),
+            window=limits.correlation_window,
+            sample=limits.correlation_sample,
+        )
+    except ValueError as error:
+        raise ConfigError("limits.correlation cannot be used", str(error)) from error
 
 
 def make_limits(config: Config, instruments: dict[InstrumentId, Instrument]) -> Limits:
     """Everything the gate compares with."""
+    if config.limits.margin < PPM_ONE:
+        raise ConfigError("limits.margin cannot be used", "less than 100 % would not cover what is asked for")
     account = AccountLimits(
         position_cap_ppm=Ppm(int(config.limits.position_cap)),
+        leverage_ppm=Ppm(int(config.limits.leverage)),
+        margin_ppm=Ppm(int(config.limits.margin)),
+        risk_ppm=Ppm(int(config.limits.risk_per_trade)),
         daily_loss_ppm=Ppm(int(config.limits.daily_loss)),
         drawdown_ppm=Ppm(int(config.limits.drawdown)),
         max_equity_age_ns=int(config.limits.max_equity_age),
@@ -220,6 +244,20 @@ def _source_limits(
         drawdown_ppm=Ppm(int(table.drawdown)),
         default_stop_ppm=stop,
         allow_short=False,
+    )
+
+
+def _margin(table: MarginConfig | None, config: Config, key: str) -> MarginTerms | None:
+    if table is None:
+        return None
+    return make_margin(
+        isolated=table.mode == "isolated",
+        initial_ppm=int(table.initial),
+        close_fee_ppm=int(table.close_fee),
+        rows=[
+            (_money(tier.up_to, config, f"{key}.tiers"), int(tier.initial), int(tier.maintenance))
+            for tier in table.tiers
+        ],
     )
 
 

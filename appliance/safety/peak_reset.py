@@ -9,7 +9,7 @@ The account's peak becomes its present equity, which is cash, because the accoun
 their peaks: one that its own limit stopped stays stopped, and the others are measured as before.
 
 The entry is durable before the peak moves: a crash in between leaves the box with a peak that a restart
-moves to the value in the entry (`Portfolio.restore_peaks`), or, without the entry, with the old one.
+moves to the value in the entry (`portfolio.PeakResets`), or, without the entry, with the old one.
 """
 
 from __future__ import annotations
@@ -39,10 +39,19 @@ NEEDED = (
 """Of the preconditions of arming; `losses_in_limits` is what the reset is for."""
 
 
+class Counted(Protocol):
+    """`portfolio.decline.PeakResets`. marks: prices taken."""
+
+    marks: int
+
+
 class Peaks(Protocol):
     """`portfolio.Portfolio`, as far as a reset concerns it. Amounts are scaled integers."""
 
-    marks: int
+    @property
+    def resets(self) -> Counted:
+        """Where a reset is found again."""
+        ...
 
     @property
     def equity(self) -> int:
@@ -194,7 +203,7 @@ class PeakResets:
             "after": format_amount(after),
             "drawdown": format_share(self._portfolio.drawdown_ppm),
             "raw": {"before": str(before), "after": str(after)},
-            "marks": self._portfolio.marks,
+            "marks": self._portfolio.resets.marks,
             **_who(request),
         }
 

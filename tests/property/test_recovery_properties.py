@@ -168,7 +168,7 @@ class Books:
 
     def __init__(self, resets: list[tuple[int, int]]) -> None:
         self.portfolio = Portfolio([spx()], Amount(1_000_000 * AMOUNT_ONE), {BOT: Amount(AMOUNT_ONE)})
-        self.portfolio.restore_peaks(resets)
+        self.portfolio.resets.restore(resets)
         self.core = Core()
         self.trades = 0
 
@@ -209,7 +209,7 @@ def test_a_restart_comes_to_the_same_peak(bars: list[tuple[int, bool]], cursor: 
     for price, reset in bars:
         whole.bar(price, reset)
         if reset:
-            log.append((whole.portfolio.marks, whole.portfolio.equity))
+            log.append((whole.portfolio.resets.marks, whole.portfolio.equity))
             whole.portfolio.reset_peak(whole.portfolio.equity)
     again = Books([each for each in log if each[0] <= cursor])
     for number, (price, reset) in enumerate(bars, 1):

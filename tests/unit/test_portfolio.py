@@ -129,7 +129,7 @@ def test_a_source_is_measured_by_its_own_fills() -> None:
     """Capital, realised, unrealised and fees of its orders only."""
     portfolio = _portfolio()
     portfolio.apply_fill(_fill(Side.BUY, 100, 1_000, fee=AMOUNT_ONE), BOT)
-    portfolio.apply_fill(_fill(Side.BUY, 50, 1_000), SourceId("other"))
+    portfolio.apply_fill(_fill(Side.BUY, 50, 1_000, number=2), SourceId("other"))
     portfolio.mark(_bar(900, DAY))
     allocation = portfolio.sources[BOT]
     assert allocation.equity(portfolio.holdings) == 1_000 * AMOUNT_ONE - 100 * 100 * UNIT - AMOUNT_ONE
