@@ -77,8 +77,11 @@ if verb == "watch":
     print(time.monotonic_ns())
 """
 PI_4 = b"\nRevision\t: c03114\nSerial\t\t: 1000000012345678\n"
-RECIPE = 2
+RECIPE = 3
 """Counted up when `install` changes, so that the image is made again."""
+
+QUOTA_MB = 120
+"""Of a data disk that has 213 MB free: the configured 4 GB are never there, and new exposure would wait."""
 
 DROP_IN = "[Service]\nBindReadOnlyPaths=/usr/local/lib/cpuinfo-pi:/proc/cpuinfo\n"
 
@@ -269,6 +272,8 @@ class Machine:
         self.sh("mkdir -p /etc/systemd/system/interlock-guard.service.d")
         self.rig.put("/etc/systemd/system/interlock-guard.service.d/rig.conf", DROP_IN.encode())
         self.sh("bash /mnt/project/provisioning/install.sh --wheels /mnt/wheels --no-start", timeout=900)
+        self.sh(f"sed -i 's/^quota = \"4 GB\"/quota = \"{QUOTA_MB} MB\"/' {STATE}/interlock.toml")
+        assert f'"{QUOTA_MB} MB"' in self.sh(f"grep ^quota {STATE}/interlock.toml").out
         self.sh("cp -a /var/lib/interlock/venue /srv/venue")
         bind = (
             "/srv/venue /var/lib/interlock/venue none bind,x-systemd.requires-mounts-for=/var/lib/interlock"
