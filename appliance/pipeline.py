@@ -70,7 +70,8 @@ class Pipeline:
         self._by_instrument: dict[InstrumentId, list[Strategy]] = {}
         for strategy in stages.strategies:
             self._by_instrument.setdefault(strategy.instrument, []).append(strategy)
-        self._day = -1
+        self._day = self._loss_day = -1
+        self._loss_level = 0
         self._drawdown_ppm: Mapping[SourceId, int] = {
             source: limits.drawdown_ppm for source, limits in stages.limits.sources.items()
         }
@@ -213,14 +214,32 @@ class Pipeline:
         if loss:
             lost = format_share(s.portfolio.loss_today_ppm)
             s.safety.trip(TripReason.DAILY_LOSS, f"the account is {lost} below the day's start")
+        self._tell_loss(observation)
         for source in s.portfolio.sources_over(self._drawdown_ppm, observation):
             fall = format_share(s.portfolio.sources[source].decline.drawdown_ppm)
             allowed = format_share(self._drawdown_ppm[source])
             why = f"its allocation fell {fall} from its peak; {allowed} are allowed"
-            s.portfolio.stop_source(source, why, observation.seen_ns)
-            s.scribe.note(
-                "strategy_stop", {"strategy": source, "why": why, "market_ns": str(observation.seen_ns)}
-            )
+            self._stop(source, why, observation)
+        for source, why in s.desk.pace.take_over():
+            self._stop(source, why, observation)
+
+    def _stop(self, source: SourceId, why: str, observation: Observation) -> None:
+        if not self._s.portfolio.source_stopped(source):
+            self._s.portfolio.stop_source(source, why, observation.seen_ns)
+            data = {"strategy": source, "why": why, "market_ns": str(observation.seen_ns)}
+            self._s.scribe.note("strategy_stop", data)
+
+    def _tell_loss(self, observation: Observation) -> None:
+        """The marks before the daily limit, each told once a day (CONTROLS 9, levels 1 and 2)."""
+        limits, loss_ppm = self._s.limits.account, self._s.portfolio.loss_today_ppm
+        level = (loss_ppm > limits.loss_alert_ppm) + (loss_ppm > limits.loss_slow_ppm)
+        day = observation.seen_ns // DAY_NS
+        if day != self._loss_day:
+            self._loss_day, self._loss_level = day, 0
+        if level > self._loss_level:
+            self._loss_level = level
+            data = {"level": ("alert", "slow")[level - 1], "loss": format_share(loss_ppm)}
+            self._s.scribe.note("loss_level", data | {"market_ns": str(observation.seen_ns)})
 
     async def _work_down(self) -> None:
         """A stopped strategy's exposure is worked down while the others go on; PAUSED holds positions."""

@@ -66,6 +66,10 @@ def spx(**changes: Any) -> Instrument:
     return make_instrument("SPX", **(facts | changes))
 
 
+MANY = 10**9
+"""Of what is not meant to bind: throttles, marks and windows have tests of their own."""
+
+
 def account_limits(**changes: int) -> AccountLimits:
     """2 % position cap, 100 % together, 3 % daily loss, 15 % drawdown, everything fresh for a minute."""
     return replace(
@@ -78,6 +82,11 @@ def account_limits(**changes: int) -> AccountLimits:
             drawdown_ppm=Ppm(150_000),
             max_equity_age_ns=60 * SECOND,
             market_fallback_ns=30 * SECOND,
+            loss_alert_ppm=Ppm(10_000),
+            loss_slow_ppm=Ppm(30_000),
+            messages=MANY,
+            messages_kept_ppm=Ppm(0),
+            duplicate_window_ns=0,
         ),
         **changes,
     )
@@ -91,7 +100,10 @@ def instrument_limits(**changes: int) -> InstrumentLimits:
             max_order_value=Amount(20_000 * AMOUNT_ONE),
             collar_ppm=Ppm(50_000),
             max_stop_ppm=Ppm(100_000),
+            max_position_qty=Qty(MANY * MANY),
             max_price_age_ns=5 * SECOND,
+            max_spread_ppm=Ppm(500_000),
+            max_deviation_ppm=Ppm(500_000),
         ),
         **changes,
     )
@@ -105,6 +117,9 @@ def source_limits(**changes: Any) -> SourceLimits:
             allocation=Amount(1_000_000 * AMOUNT_ONE),
             drawdown_ppm=Ppm(150_000),
             default_stop_ppm=Ppm(50_000),
+            messages=MANY,
+            entries=MANY,
+            entries_window_ns=86_400 * SECOND,
             allow_short=False,
         ),
         **changes,

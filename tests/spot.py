@@ -46,9 +46,12 @@ min_value = "5 USD"
 [instruments.BTCUSDT.limits]
 max_order_qty = "10"
 max_order_value = "25000 USD"
+max_position = "10"
 collar = "2 %"
 max_stop = "5 %"
 max_price_age = "5 s"
+max_spread = "1 %"
+max_deviation = "2 %"
 
 [instruments.BTCUSDT.quality]
 jump = "1 %"
@@ -62,6 +65,9 @@ instrument = "BTCUSDT"
 allocation = "9500 USD"
 deploy = "50 %"
 drawdown = "15 %"
+messages = 10
+entries = 1000
+entries_window = "1 d"
 default_stop = "1 %"
 bars = "1 s"
 params = { fast = 10, slow = 30, stop = "1 %" }
@@ -72,6 +78,9 @@ instrument = "BTCUSDT"
 allocation = "9500 USD"
 deploy = "50 %"
 drawdown = "15 %"
+messages = 10
+entries = 1000
+entries_window = "1 d"
 default_stop = "1 %"
 bars = "1 s"
 params = { window = 30, entry_z_milli = 2000, max_bars = 20, stop = "1 %" }

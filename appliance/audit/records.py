@@ -63,6 +63,7 @@ KINDS: dict[str, str] = {
     "hold_end": "that wait ended with its cause",
     "breaker": "a circuit breaker opened, let probes through or closed",
     "rebalance": "what would bring the portfolio back inside its limits: a proposal, nobody acts on it",
+    "loss_level": "the day's loss passed a mark before its limit: alert, or slow (half of every limit)",
     "strategy_stop": "a strategy's own limit stopped it",
     "reconcile": "our books were compared with the venue's",
     "clock": "the clock was first read, stepped, lost or regained synchronisation, or a doubt about it ended",

@@ -41,6 +41,7 @@ class AlertKind(StrEnum):
     DISK_QUOTA = "DISK_QUOTA"
     DISK_RESERVE = "DISK_RESERVE"
     DEGRADED = "DEGRADED"
+    LOSS_LEVEL = "LOSS_LEVEL"
     STRATEGY_STOP = "STRATEGY_STOP"
     UPSTREAM_ALARM = "UPSTREAM_ALARM"
     VENUE_PROBLEM = "VENUE_PROBLEM"
@@ -94,6 +95,7 @@ MEANING: dict[AlertKind, tuple[Severity, str]] = {
     AlertKind.DISK_QUOTA: (_W, "The disk has no room to spare, or nobody knows: new exposure waits."),
     AlertKind.DISK_RESERVE: (_C, "The disk reserve for exits is in use, or cannot be allocated."),
     AlertKind.DEGRADED: (_W, "A part of the core has not been ok for longer than allowed."),
+    AlertKind.LOSS_LEVEL: (_W, "The loss of the day passed a mark before its limit."),
     AlertKind.STRATEGY_STOP: (_W, "A strategy was stopped by its own limit."),
     AlertKind.UPSTREAM_ALARM: (_C, "The witness refuses the log or shows another history of it."),
     AlertKind.VENUE_PROBLEM: (_W, "The venue reported something that does not fit our books."),

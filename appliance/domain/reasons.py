@@ -19,6 +19,8 @@ class Reason(StrEnum):
     GUARD_LATE = "GUARD_LATE"
     PAGE_MISMATCH = "PAGE_MISMATCH"
     DUPLICATE_ID = "DUPLICATE_ID"
+    DUPLICATE_ECONOMICS = "DUPLICATE_ECONOMICS"
+    THROTTLED = "THROTTLED"
     MALFORMED = "MALFORMED"
     UNKNOWN_INSTRUMENT = "UNKNOWN_INSTRUMENT"
     NOT_ALLOWED = "NOT_ALLOWED"
@@ -31,6 +33,9 @@ class Reason(StrEnum):
     VALUE_TOO_LARGE = "VALUE_TOO_LARGE"
     PRICE_MISSING = "PRICE_MISSING"
     PRICE_STALE = "PRICE_STALE"
+    PRICE_CROSSED = "PRICE_CROSSED"
+    PRICE_SPREAD = "PRICE_SPREAD"
+    PRICE_DEVIATION = "PRICE_DEVIATION"
     PRICE_COLLAR = "PRICE_COLLAR"
     STOP_MISSING = "STOP_MISSING"
     STOP_SIDE = "STOP_SIDE"
@@ -40,6 +45,7 @@ class Reason(StrEnum):
     FEES_MISSING = "FEES_MISSING"
     FEES_STALE = "FEES_STALE"
     POSITION_CAP = "POSITION_CAP"
+    POSITION_LIMIT = "POSITION_LIMIT"
     ALLOCATION = "ALLOCATION"
     LEVERAGE = "LEVERAGE"
     CORRELATION = "CORRELATION"
@@ -51,6 +57,7 @@ class Reason(StrEnum):
     DRAWDOWN = "DRAWDOWN"
     STRATEGY_STOPPED = "STRATEGY_STOPPED"
     RECOVERY_LIMIT = "RECOVERY_LIMIT"
+    LOSS_SLOW = "LOSS_SLOW"
     EXPIRY = "EXPIRY"
     UNKNOWN_ORDER = "UNKNOWN_ORDER"
     CANNOT_AMEND = "CANNOT_AMEND"
@@ -73,6 +80,8 @@ MEANING: dict[Reason, str] = {
     Reason.GUARD_LATE: "the guard's heartbeat is older than 250 ms",
     Reason.PAGE_MISMATCH: "the armed epoch and its complement disagree",
     Reason.DUPLICATE_ID: "this id was used before; an order is never sent twice",
+    Reason.DUPLICATE_ECONOMICS: "the same source asked for the same order a moment ago, under another id",
+    Reason.THROTTLED: "too many messages a second; a share of the venue's is kept for cancels and exits",
     Reason.MALFORMED: "a field is missing, not positive or does not fit the order type",
     Reason.UNKNOWN_INSTRUMENT: "no instrument of that name is configured",
     Reason.NOT_ALLOWED: "this source may not trade that instrument",
@@ -85,6 +94,9 @@ MEANING: dict[Reason, str] = {
     Reason.VALUE_TOO_LARGE: "above the largest order value",
     Reason.PRICE_MISSING: "no reference price is known",
     Reason.PRICE_STALE: "the reference price is too old",
+    Reason.PRICE_CROSSED: "bid above ask: the prices cannot be right",
+    Reason.PRICE_SPREAD: "bid and ask lie further apart than allowed",
+    Reason.PRICE_DEVIATION: "bid and ask lie further from the last trade than allowed",
     Reason.PRICE_COLLAR: "the price is outside the collar around the reference price",
     Reason.STOP_MISSING: "no protective stop, and none configured for this source",
     Reason.STOP_SIDE: "the protective stop is on the wrong side of the price",
@@ -94,6 +106,7 @@ MEANING: dict[Reason, str] = {
     Reason.FEES_MISSING: "the venue has not told its fee schedule",
     Reason.FEES_STALE: "the fee schedule is older than five minutes",
     Reason.POSITION_CAP: "position with all working orders would pass the cap",
+    Reason.POSITION_LIMIT: "position with all working orders would pass the instrument's largest",
     Reason.ALLOCATION: "the strategy's exposure would pass its allocation",
     Reason.LEVERAGE: "all positions with all working orders would pass the leverage limit",
     Reason.CORRELATION: "it would stand beside a position that moves with it",
@@ -103,8 +116,9 @@ MEANING: dict[Reason, str] = {
     Reason.LIQUIDATION: "the venue would liquidate the position before its protective stop",
     Reason.DAILY_LOSS: "the daily loss limit is reached",
     Reason.DRAWDOWN: "the account's drawdown limit is reached",
-    Reason.STRATEGY_STOPPED: "this strategy was stopped by its own drawdown limit",
+    Reason.STRATEGY_STOPPED: "this strategy was stopped by a limit of its own",
     Reason.RECOVERY_LIMIT: "within its limits, but above the share of them the recovery plan grants for now",
+    Reason.LOSS_SLOW: "the day's loss has passed its second mark: half of every limit, until the day is over",
     Reason.EXPIRY: "a GTD order without a time, or with one that has passed",
     Reason.UNKNOWN_ORDER: "the order to change is not one of this source's working orders",
     Reason.CANNOT_AMEND: "this order cannot be changed in that way",

@@ -46,7 +46,7 @@ class Books(Protocol):
 class Booking:
     """sequence: the venue's events by number. `trip` is called for a fill our books cannot hold.
 
-    on_fill: told of every fill once it is booked; set by whoever follows orders."""
+    listeners: told of every fill once it is booked."""
 
     def __init__(
         self,
@@ -65,7 +65,7 @@ class Booking:
         self._scribe = scribe
         self._trip = trip
         self._costs = costs
-        self.on_fill: Callable[[Order, Fill], None] = _nobody_listens
+        self.listeners: list[Callable[[Order, Fill], None]] = []
         self._clock = clock
 
     def take(self, events: Iterable[VenueEvent]) -> list[Change]:
@@ -114,7 +114,8 @@ class Booking:
     def _filled(self, order: Order, fill: Fill, event: Filled) -> None:
         self._books.apply_fill(fill, order.source)
         self.count(order)
-        self.on_fill(order, fill)
+        for listener in self.listeners:
+            listener(order, fill)
         view = self._books.view(fill.instrument)
         if view is None:  # apply_fill has raised for it; this keeps the types honest
             return
@@ -140,10 +141,6 @@ class Booking:
         if order.state in ENDED:
             self._ids.add(order.id, order.state)
             self._costs.ended(order)
-
-
-def _nobody_listens(_order: Order, _fill: Fill) -> None:
-    """Until somebody follows orders."""
 
 
 def cause_of(order: Order) -> tuple[int, ...]:

@@ -16,7 +16,7 @@ under way: `orders.admission`.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 from appliance.domain.describe import describe_intent, describe_verdict
@@ -24,7 +24,7 @@ from appliance.domain.errors import StoreError
 from appliance.domain.ids import InstrumentId, IntentId, OrderId, SourceId
 from appliance.domain.intent import Action, Intent, ListKind
 from appliance.domain.mode import TripReason
-from appliance.domain.order import Order, OrderEvent, VenueOrder
+from appliance.domain.order import Fill, Order, OrderEvent, VenueOrder
 from appliance.domain.reasons import Reason
 from appliance.domain.verdict import Approved, ApprovedList, Denied, OrderClass, Verdict
 from appliance.orders.admission import Admission
@@ -39,6 +39,30 @@ from appliance.ports import Clock, Patience, Scribe, Ticket, Venue
 EXIT_WAIT_NS = 50_000_000
 
 
+class PaceKeeper(Protocol):
+    """`risk.pace.Pace`: the gate reads it, the desk tells it."""
+
+    def sent(self, source: SourceId, now_ns: int, entry: Intent | None = None) -> None:
+        """A message is about to leave."""
+        ...
+
+    def throttled(self, source: SourceId, now_ns: int) -> None:
+        """An entry was denied THROTTLED."""
+        ...
+
+    def filled(self, order: Order, fill: Fill) -> None:
+        """One fill is booked."""
+        ...
+
+    def take_over(self) -> list[tuple[SourceId, str]]:
+        """Sources to be stopped now, and why."""
+        ...
+
+    def restore(self, orders: Iterable[Order], fills: Iterable[Fill]) -> None:
+        """What the log knows of a run that goes on."""
+        ...
+
+
 class Gatekeeper(Protocol):
     """`risk.gate.Gate`."""
 
@@ -48,6 +72,11 @@ class Gatekeeper(Protocol):
 
     def check_list(self, kind: ListKind, intents: Sequence[Intent]) -> ApprovedList | Denied:
         """All of them or none."""
+        ...
+
+    @property
+    def pace(self) -> PaceKeeper:
+        """What is told of every message that leaves."""
         ...
 
 
@@ -76,6 +105,8 @@ class Desk:
         self.costs = costs
         self.booking = Booking(orders, ids, books, scribe, trip, costs, clock)
         self.admission = Admission()
+        self.pace = gate.pace
+        self.booking.listeners.append(self.pace.filled)
         self._gate = gate
         self._books = books
         self._ids = ids
@@ -114,6 +145,7 @@ class Desk:
         elif isinstance(verdict, Denied) and verdict.reason is Reason.DUPLICATE_ID:
             state = self._ids.state(OrderId(verdict.detail))
             verdict = _denied(intent, verdict.order_class, verdict.reason, f"{verdict.detail} is {state}")
+        self._paced(intent, verdict)
         self._count(verdict)
         if isinstance(verdict, Denied) and self._unrecorded_denial(verdict):
             return verdict
@@ -149,6 +181,9 @@ class Desk:
         if isinstance(verdict, Denied) and self._unrecorded_denial(verdict):
             self._count(verdict)
             return verdict
+        judged: Sequence[Verdict] = verdict.orders if isinstance(verdict, ApprovedList) else (verdict,)
+        for intent, each in zip(intents, judged, strict=False):
+            self._paced(intent, each)
         wishes = [self._note_wish(intent, causes) for intent in intents]
         if isinstance(verdict, Denied):
             self._count(verdict)
@@ -161,6 +196,14 @@ class Desk:
             if entries:
                 self.admission.leave(intents[0].source, entries)
         return verdict
+
+    def _paced(self, intent: Intent, verdict: Verdict) -> None:
+        now_ns = self._clock.utc_ns()
+        if isinstance(verdict, Approved):
+            entry = intent if verdict.order_class is OrderClass.INCREASE else None
+            self.pace.sent(verdict.source, now_ns, entry)
+        elif verdict.reason is Reason.THROTTLED:
+            self.pace.throttled(verdict.source, now_ns)
 
     def _unrecorded_denial(self, verdict: Denied) -> bool:
         return verdict.order_class is OrderClass.INCREASE and self.spared(verdict.source, verdict.reason)

@@ -37,11 +37,16 @@ from appliance.orders.slicing import order_bounds
 from appliance.orders.work import Work, describe_work
 from appliance.ports import Clock, Scribe
 
+PATIENT = frozenset({Reason.THROTTLED, Reason.DUPLICATE_ECONOMICS})
+"""Denials that say "not so fast": a slice is asked for again at the next look, and no try is lost."""
+
 LATER = frozenset(
     {
         *(Reason.HOLD, Reason.GUARD_LATE, Reason.PAGE_MISMATCH),
         *(Reason.PRICE_MISSING, Reason.PRICE_STALE, Reason.EQUITY_MISSING, Reason.EQUITY_STALE),
         *(Reason.FEES_MISSING, Reason.FEES_STALE, Reason.BREAKER_OPEN, Reason.BACKPRESSURE),
+        *(Reason.PRICE_CROSSED, Reason.PRICE_SPREAD, Reason.PRICE_DEVIATION),
+        *PATIENT,
     }
 )
 """Denials that end with their cause: a slice is asked for again, as often as it may be tried."""
@@ -83,7 +88,7 @@ class Executor:
         self._over: dict[tuple[SourceId, IntentId], None] = {}  # the latest that ended
         self._children: dict[tuple[SourceId, IntentId], tuple[Work, int]] = {}
         self.stats = ExecutionStats()
-        desk.booking.on_fill = self._filled
+        desk.booking.listeners.append(self._filled)
 
     def running(self) -> list[Plan]:
         """Plans that have not ended, oldest first."""
@@ -229,6 +234,7 @@ class Executor:
             work.remember(index, verdict.order_id, alive=True)
         elif verdict.reason in LATER and plan.style is not Style.PLAIN:
             work.denials += 1
+            work.tries -= verdict.reason in PATIENT
             work.next_slice(again=True)
         else:
             work.denied = verdict.reason

@@ -9,7 +9,7 @@ from appliance.domain.order import Fill
 from appliance.orders.plan import Plan, missed, shortfall, slippage_ppm
 from appliance.ports import InstrumentView
 
-ASKS_PER_ORDER = 16  # more than a slice may be tried
+ASKS_PER_ORDER = 1_000_000  # more than anybody asks between two orders of a slice
 
 
 class Work:

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from appliance.domain.intent import Intent, Side
 from appliance.domain.mode import Mode
+from appliance.domain.money import PPM_ONE
 from appliance.domain.reasons import Reason
 from appliance.ports import AccountView, Clock, FeeView, InstrumentView
 from appliance.risk.breaker import Breaker
@@ -117,6 +118,22 @@ def _equity_condition(account: AccountView, oldest_ns: int, market_ns: int) -> R
 def _price_condition(view: InstrumentView, limits: InstrumentLimits | None, market_ns: int) -> Reason | None:
     if view.price_ns == 0 or view.bid <= 0 or view.ask <= 0 or view.last <= 0:
         return Reason.PRICE_MISSING
-    if limits is not None and market_ns - view.price_ns > limits.max_price_age_ns:
+    if limits is None:
+        return None
+    if market_ns - view.price_ns > limits.max_price_age_ns:
         return Reason.PRICE_STALE
+    return _unreasonable(view.bid, view.ask, view.last, limits)
+
+
+def _unreasonable(bid: int, ask: int, last: int, limits: InstrumentLimits) -> Reason | None:
+    """CONTROLS 21: quotes that contradict each other or the last trade. A bar is one price, and none does."""
+    if bid == ask == last:
+        return None
+    if bid > ask:
+        return Reason.PRICE_CROSSED
+    if (ask - bid) * PPM_ONE > limits.max_spread_ppm * bid:
+        return Reason.PRICE_SPREAD
+    away = bid - last if last < bid else last - ask
+    if away * PPM_ONE > limits.max_deviation_ppm * last:
+        return Reason.PRICE_DEVIATION
     return None

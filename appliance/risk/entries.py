@@ -156,6 +156,18 @@ def worst_case(intent: Intent, view: InstrumentView, dear: int) -> int:
     return units * top * view.instrument.amount_factor
 
 
+def position_limit(intent: Intent, view: InstrumentView, limits: InstrumentLimits) -> Refusal:
+    """Position with everything that works on this side, sides not netted, in units (CONTROLS 8)."""
+    if intent.side is _BUY:
+        worst = view.position + view.working_buy + intent.qty
+    else:
+        worst = view.working_sell + intent.qty - view.position
+    if worst <= limits.max_position_qty:
+        return None
+    most = _qty(view.instrument, limits.max_position_qty)
+    return Reason.POSITION_LIMIT, f"{_qty(view.instrument, worst)} > {most}"
+
+
 def exposure(
     intent: Intent, view: InstrumentView, account: AccountView, limits: AccountLimits, dear: int
 ) -> Refusal:

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from appliance.domain.breaker import Component
 from appliance.domain.ids import InstrumentId, IntentId, OrderId, SourceId, derive_order_id
 from appliance.domain.intent import Action, Intent, ListKind, OrderType, SelfTrade, Side, TimeInForce
-from appliance.domain.money import PPM_ONE, Price, Qty, format_share
+from appliance.domain.money import Price, Qty, format_share
 from appliance.domain.order import Order
 from appliance.domain.reasons import Reason
 from appliance.domain.verdict import Approved, ApprovedList, Denied, Flag, OrderClass, Verdict
@@ -25,12 +25,14 @@ from appliance.risk.changes import Becomes, NothingWorks, Working, as_new, becom
 from appliance.risk.classify import classify
 from appliance.risk.conditions import Conditions, ModeSource
 from appliance.risk.exits import exit_terms, on_tick, shape_exit
-from appliance.risk.limits import InstrumentLimits, Limits, share_of
+from appliance.risk.limits import InstrumentLimits, Limits
 from appliance.risk.margin import margin
 from appliance.risk.matrix import MATRIX, Cell
+from appliance.risk.pace import Pace
+from appliance.risk.shares import Shares
 from appliance.safety.holds import Holds
 from appliance.safety.latch import CoreLatch
-from appliance.safety.recovery_plan import PLANS, RecoveryPlan
+from appliance.safety.recovery_plan import RecoveryPlan
 
 APPROVAL_NS = 250_000_000
 
@@ -76,9 +78,8 @@ class _Judge:
         self._seen = seen
         self._clock = clock
         self._account_name = account_name
-        self._plan = plan
-        shares = {share for each in PLANS.values() for share in each}
-        self._shares = {share: share_of(limits, share) for share in shares}
+        self._shares = Shares(limits, account, plan)
+        self.pace = Pace(limits)
         self._fees = fees
         self._working = working or NothingWorks()
 
@@ -112,20 +113,22 @@ class _Judge:
     ) -> Verdict:  # fmt: skip
         """freed: cost of working quantity this takes the place of, an amount.
 
-        While a recovery plan runs, what its share denies and all of the limits let pass has its own reason.
+        What only a share of the limits denies, and all of them let pass, has the share's own reason.
         """
-        share_ppm = self._plan.share_ppm
-        if share_ppm == PPM_ONE:
+        hurry = self.pace.refusal(intent, market_ns)
+        if hurry is not None:
+            return _denied(intent, _INCREASE, *hurry)
+        part = self._shares.part()
+        if part is None:
             return self._increase(intent, view, self._limits, order_id, epoch, now_ns, market_ns, freed)
-        bounds = self._shares[share_ppm]
-        part = self._increase(intent, view, bounds, order_id, epoch, now_ns, market_ns, freed)
-        if isinstance(part, Approved):
-            return part
+        small = self._increase(intent, view, part.bounds, order_id, epoch, now_ns, market_ns, freed)
+        if isinstance(small, Approved):
+            return small
         whole = self._increase(intent, view, self._limits, order_id, epoch, now_ns, market_ns, freed)
         if isinstance(whole, Denied):
             return whole
-        why = f"{part.reason} at {format_share(share_ppm)} of the limits: {part.detail}"
-        return _denied(intent, _INCREASE, Reason.RECOVERY_LIMIT, why)
+        why = f"{small.reason} at {format_share(part.share_ppm)} of the limits: {small.detail}"
+        return _denied(intent, _INCREASE, part.reason, why)
 
     def _increase(
         self, intent: Intent, view: InstrumentView, bounds: Limits, order_id: OrderId, epoch: int,
@@ -146,6 +149,7 @@ class _Judge:
             or (None if plain else entries.terms(intent, market_ns))
             or entries.size(intent, instrument, limits, dear)
             or entries.collar(intent, instrument, limits, reference)
+            or entries.position_limit(intent, view, limits)
             or entries.exposure(intent, view, account, bounds.account, dear)
             or entries.allocation(
                 intent, view, account.source_exposure(intent.source) - freed, source, dear, self._fees

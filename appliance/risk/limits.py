@@ -19,6 +19,9 @@ class AccountLimits(Struct, frozen=True, kw_only=True):
     daily_loss_ppm: of the day's first equity.  drawdown_ppm: below the peak.
     max_equity_age_ns: older than this, portfolio value is unknown to new exposure (SAFETY 9).
     market_fallback_ns: without a good price for longer, an exit becomes the venue's market order.
+    loss_alert_ppm, loss_slow_ppm: marks of the day's loss before its limit; see `risk.shares`.
+    messages: to the venue, a second; messages_kept_ppm of them only for what is no new exposure.
+    duplicate_window_ns: the same economics of one source only once within it; 0 allows it.
     """
 
     position_cap_ppm: Ppm
@@ -29,19 +32,30 @@ class AccountLimits(Struct, frozen=True, kw_only=True):
     drawdown_ppm: Ppm
     max_equity_age_ns: int
     market_fallback_ns: int
+    loss_alert_ppm: Ppm
+    loss_slow_ppm: Ppm
+    messages: int
+    messages_kept_ppm: Ppm
+    duplicate_window_ns: int
 
 
 class InstrumentLimits(Struct, frozen=True, kw_only=True):
     """Order limits of one instrument.
 
+    max_position_qty: position with all working orders of a side, either side (CONTROLS 8).
     collar_ppm: distance of a limit price from the reference price.  max_stop_ppm: distance of a stop.
+    max_spread_ppm: between bid and ask, of the bid.  max_deviation_ppm: of the nearer of them from the last
+    trade (CONTROLS 21).
     """
 
     max_order_qty: Qty
     max_order_value: Amount
+    max_position_qty: Qty
     collar_ppm: Ppm
     max_stop_ppm: Ppm
     max_price_age_ns: int
+    max_spread_ppm: Ppm
+    max_deviation_ppm: Ppm
 
 
 class SourceLimits(Struct, frozen=True, kw_only=True):
@@ -49,12 +63,17 @@ class SourceLimits(Struct, frozen=True, kw_only=True):
 
     allocation: cost of its positions and working entries.  drawdown_ppm: of its allocation's peak.
     default_stop_ppm: distance of the stop attached to an order without one; None denies such orders.
+    messages: to the venue, a second.  entries: in one instrument that may begin to fill within
+    entries_window_ns; one more stops the source.
     """
 
     instruments: frozenset[InstrumentId]
     allocation: Amount
     drawdown_ppm: Ppm
     default_stop_ppm: Ppm | None
+    messages: int
+    entries: int
+    entries_window_ns: int
     allow_short: bool = False
 
 
@@ -67,10 +86,9 @@ class Limits(Struct, frozen=True, kw_only=True):
 
 
 def share_of(limits: Limits, share_ppm: int) -> Limits:
-    """What a recovery plan leaves of every limit on how much: largest order, position cap, leverage,
-    allocations.
+    """A share of every limit on how much: largest order, positions, leverage, allocations.
 
-    Rounded down, so never above the share. Limits on how (collar, stop, age) and on losses stay as they are.
+    Rounded down, so never above the share. Limits on how (collar, stop, age, pace) and on losses stay.
     """
     cap = share_floor(limits.account.position_cap_ppm, share_ppm)
     leverage = share_floor(limits.account.leverage_ppm, share_ppm)
@@ -81,6 +99,7 @@ def share_of(limits: Limits, share_ppm: int) -> Limits:
                 each,
                 max_order_qty=Qty(share_floor(each.max_order_qty, share_ppm)),
                 max_order_value=Amount(share_floor(each.max_order_value, share_ppm)),
+                max_position_qty=Qty(share_floor(each.max_position_qty, share_ppm)),
             )
             for symbol, each in limits.instruments.items()
         },

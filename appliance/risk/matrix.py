@@ -60,5 +60,8 @@ MATRIX: dict[Reason, dict[OrderClass, Cell]] = {
     # prices
     Reason.PRICE_MISSING: _row(D, Cell.FALLBACK, P, P),
     Reason.PRICE_STALE: _row(D, Cell.WIDEN, P, P),
+    Reason.PRICE_CROSSED: _row(D, P, P, P),
+    Reason.PRICE_SPREAD: _row(D, P, P, P),
+    Reason.PRICE_DEVIATION: _row(D, P, P, P),
 }
 """Reason → class → what it does. A CANCEL passes every row: its message budget is reserved elsewhere."""

@@ -81,9 +81,12 @@ class InstrumentLimitsConfig(Struct, frozen=True, kw_only=True, forbid_unknown_f
 
     max_order_qty: str
     max_order_value: Money
+    max_position: str
     collar: Share
     max_stop: Share
     max_price_age: Duration
+    max_spread: Share
+    max_deviation: Share
 
 
 class QualityConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -135,6 +138,7 @@ class StrategyConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """[strategies.NAME]: a built-in strategy, its share of the account and its own limits.
 
     deploy: share of the allocation one entry asks for.
+    messages: a second.  entries: that may begin to fill within entries_window; one more stops it.
     default_stop: distance of the stop attached to an order without one; "none" denies such orders.
     bars: length of the bars built from trades, "0 s" where the feed brings bars.
     execution: how an entry becomes orders; twap and iceberg are cut as [execution] says.
@@ -145,6 +149,9 @@ class StrategyConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     allocation: Money
     deploy: Share
     drawdown: Share
+    messages: int
+    entries: int
+    entries_window: Duration
     default_stop: str
     bars: Duration
     params: dict[str, int | str]
@@ -155,6 +162,7 @@ class LimitsConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """[limits]: of the account.
 
     correlation: of returns over correlation_interval; window and sample count those.
+    loss_alert, loss_slow: marks before daily_loss.  messages: to the venue, a second.
     """
 
     position_cap: Share
@@ -170,6 +178,11 @@ class LimitsConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     max_equity_age: Duration
     market_fallback: Duration
     max_signal_age: Duration
+    loss_alert: Share
+    loss_slow: Share
+    messages: int
+    messages_kept: Share
+    duplicate_window: Duration
 
 
 class SafetyConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -85,7 +85,13 @@ def make_limits(config: Config, instruments: dict[InstrumentId, Instrument]) -> 
         drawdown_ppm=Ppm(int(config.limits.drawdown)),
         max_equity_age_ns=int(config.limits.max_equity_age),
         market_fallback_ns=int(config.limits.market_fallback),
+        loss_alert_ppm=Ppm(int(config.limits.loss_alert)),
+        loss_slow_ppm=Ppm(int(config.limits.loss_slow)),
+        messages=config.limits.messages,
+        messages_kept_ppm=Ppm(int(config.limits.messages_kept)),
+        duplicate_window_ns=int(config.limits.duplicate_window),
     )
+    _check_pace(config)
     per_instrument = {
         symbol: _instrument_limits(config, instrument, config.instruments[symbol])
         for symbol, instrument in instruments.items()
@@ -99,6 +105,17 @@ def make_limits(config: Config, instruments: dict[InstrumentId, Instrument]) -> 
     if total > config.venue.start_cash:
         raise ConfigError("the allocations together exceed the account", "strategies.*.allocation")
     return Limits(account=account, instruments=per_instrument, sources=sources)
+
+
+def _check_pace(config: Config) -> None:
+    limits = config.limits
+    if not limits.loss_alert <= limits.loss_slow <= limits.daily_loss:
+        raise ConfigError("the marks of the day's loss are out of order", "loss_alert, loss_slow, daily_loss")
+    if limits.messages < 1 or limits.messages_kept >= PPM_ONE:
+        raise ConfigError("limits.messages cannot be used", "at least 1, and less than 100 % kept for exits")
+    for name, table in config.strategies.items():
+        if min(table.messages, table.entries, table.entries_window) < 1:
+            raise ConfigError(f"strategies.{name} can never act", "messages, entries, entries_window: from 1")
 
 
 def make_terms(config: Config) -> PaperTerms:
@@ -219,14 +236,18 @@ def _instrument_limits(config: Config, instrument: Instrument, table: Instrument
         raise ConfigError(f"{key} is missing")
     try:
         largest = parse_scaled(limits.max_order_qty, instrument.qty_exp)
+        position = parse_scaled(limits.max_position, instrument.qty_exp)
     except ValueError as error:
-        raise ConfigError(f"{key}.max_order_qty cannot be used", str(error)) from error
+        raise ConfigError(f"{key}.max_order_qty or max_position cannot be used", str(error)) from error
     return InstrumentLimits(
         max_order_qty=Qty(largest),
         max_order_value=Amount(_money(limits.max_order_value, config, f"{key}.max_order_value")),
+        max_position_qty=Qty(position),
         collar_ppm=Ppm(int(limits.collar)),
         max_stop_ppm=Ppm(int(limits.max_stop)),
         max_price_age_ns=int(limits.max_price_age),
+        max_spread_ppm=Ppm(int(limits.max_spread)),
+        max_deviation_ppm=Ppm(int(limits.max_deviation)),
     )
 
 
@@ -243,6 +264,9 @@ def _source_limits(
         allocation=Amount(_money(table.allocation, config, f"{key}.allocation")),
         drawdown_ppm=Ppm(int(table.drawdown)),
         default_stop_ppm=stop,
+        messages=table.messages,
+        entries=table.entries,
+        entries_window_ns=int(table.entries_window),
         allow_short=False,
     )
 

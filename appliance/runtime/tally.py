@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from appliance.domain.intent import Intent, ListKind
 from appliance.domain.status import Histogram, Verdicts
 from appliance.domain.verdict import Approved, ApprovedList, Denied, Verdict
-from appliance.orders.desk import Gatekeeper
+from appliance.orders.desk import Gatekeeper, PaceKeeper
 
 BOUNDS_US = (1, 2, 3, 5, 7, 10, 15, 20, 30, 50, 100, 200, 500, 1_000, 10_000)
 _BOUNDS_NS = [bound * 1_000 for bound in BOUNDS_US]
@@ -64,6 +64,11 @@ class TimedGate:
         verdict = self._gate.check(intent)
         self._tally.took(time.perf_counter_ns() - started_ns)
         return verdict
+
+    @property
+    def pace(self) -> PaceKeeper:
+        """As the gate's."""
+        return self._gate.pace
 
     def check_list(self, kind: ListKind, intents: Sequence[Intent]) -> ApprovedList | Denied:
         """As the gate; a list's duration is not an order's, so it is not counted."""

@@ -33,7 +33,8 @@ HOLD_KINDS: Mapping[str, AlertKind] = {
 """Holds that are told by their cause, from the log; every hold counts for HOLD, from the core's page."""
 
 LOG_KINDS = (
-    "start", "stop", "arm", "trip", "hold", "hold_end", "strategy_stop", "upstream", "venue", "gap", "disk",
+    "start", "stop", "arm", "trip", "hold", "hold_end", "loss_level", "strategy_stop", "upstream", "venue",
+    "gap", "disk",
 )  # fmt: skip
 """Entries that are read."""
 
@@ -174,6 +175,8 @@ class Facts:
             known.alarm = known.alarm or mark
         elif line.kind == "disk":
             known.disk = {kind: known.disk.get(kind, mark) for kind in _disk_kinds(data)}
+        elif line.kind == "loss_level":
+            found.happened(AlertKind.LOSS_LEVEL, "slow" if data.get("level") == "slow" else "alert", mark)
         elif line.kind == "strategy_stop":
             found.happened(AlertKind.STRATEGY_STOP, str(data.get("strategy")), mark)
         elif line.kind in ("venue", "gap"):

@@ -61,6 +61,7 @@ RULES: dict[AlertKind, Rule] = _TRIPS | {
     AlertKind.DISK_QUOTA: Rule(f"{_ROOM}; the hold ends by itself below 90 %"),
     AlertKind.DISK_RESERVE: Rule(f"{_ROOM}; nobody arms before the reserve is allocated again, by itself"),
     AlertKind.DEGRADED: Rule("the status page names the part", LONG),
+    AlertKind.LOSS_LEVEL: Rule(f"at the limit the box trips to EMERGENCY and sells; {_SHOW}"),
     AlertKind.STRATEGY_STOP: Rule(f"its exposure is worked down, the others go on; {_SHOW}"),
     AlertKind.UPSTREAM_ALARM: Rule(f"stop and compare both logs before anything else; {_SHOW}"),
     AlertKind.VENUE_PROBLEM: Rule(_SHOW),

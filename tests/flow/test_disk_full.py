@@ -106,7 +106,7 @@ def test_a_full_disk_trips_and_the_box_can_be_armed_again(box: Box, disk: SmallD
     _arm(box, "NORMAL")
 
     disk.fill(leave=20_000_000)  # an alert, no hold: the rest is filled at once
-    until(lambda: len(box.held()) > 1, "positions", 60)
+    until(lambda: len(box.held()) > 1, "positions", 120)
     disk.fill()
     command_board(box.runtime, "press")
     until(lambda: box.mode() == "EMERGENCY" and not box.held(), "all sold, by the fills in the log", 20)

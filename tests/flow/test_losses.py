@@ -8,6 +8,7 @@ import pytest
 
 from appliance.domain.ids import SourceId
 from appliance.domain.mode import Mode, TripReason
+from appliance.domain.money import Qty
 from appliance.domain.reasons import Reason
 from appliance.domain.verdict import Approved, Denied, OrderClass
 from appliance.pipeline import Pipeline, Stages
@@ -123,5 +124,50 @@ def test_inside_every_limit_nothing_happens() -> None:
         assert flow.core.safety.mode is Mode.NORMAL
         assert not flow.core.portfolio.source_stopped(BOT)
         assert not flow.core.guard.requests
+
+    asyncio.run(run())
+
+
+def test_the_marks_of_a_days_loss_are_told_once_a_day() -> None:
+    """Alert, then slow, each once; the next day they may come again (CONTROLS 9)."""
+
+    async def run() -> None:
+        flow = Flow(loss_alert_ppm=50, loss_slow_ppm=150)
+        flow.pipeline._drawdown_ppm = {}  # only the account's marks
+        await flow.core.hold_position(1_000)
+        for price in (99_950, 99_000, 99_000, 98_000, 99_900, 97_000):
+            await flow.bar(price)
+        told = flow.core.scribe.of("loss_level")
+        assert [data["level"] for data in told] == ["alert", "slow"]
+        flow.core.clock.utc += 86_400 * SECOND
+        await flow.bar(97_000)
+        assert flow.core.portfolio.loss_today_ppm == 0
+        await flow.bar(94_000)
+        told = flow.core.scribe.of("loss_level")
+        assert [data["level"] for data in told] == ["alert", "slow", "slow"]
+
+    asyncio.run(run())
+
+
+def test_a_source_in_too_much_of_a_hurry_is_stopped_and_its_exposure_worked_down() -> None:
+    """Level 2 of the throttle, through the pipeline: said once, nobody starts it again but a person."""
+
+    async def run() -> None:
+        flow = Flow(position_cap_ppm=10**6)
+        flow.pipeline._drawdown_ppm = {}
+        await flow.core.hold_position(1_000)
+        flow.core.limits.sources[BOT] = source_limits(messages=3, drawdown_ppm=10**6)
+        flow.core.gate.pace._sources.clear()
+        for number in range(6):
+            await flow.core.desk.place(flow.core.intent(qty=Qty(1 + number)))
+        await flow.bar(100_000)
+        (stop,) = flow.core.scribe.of("strategy_stop")
+        assert (stop["strategy"], stop["why"]) == (BOT, "throttled 3 times within a second")
+        denied = flow.verdict(BOT)
+        assert isinstance(denied, Denied)
+        assert denied.reason is Reason.STRATEGY_STOPPED
+        for _ in range(4):
+            await flow.bar(100_000)
+        assert flow.core.portfolio.holdings[SPX].position == 0
 
     asyncio.run(run())

@@ -318,6 +318,9 @@ def test_holds_and_alarm_of_a_core_end_with_it() -> None:
     ("entry", "kind", "subject"),
     [
         (line("strategy_stop", 3, strategy="trend-spx", why="it fell 16 %"), "STRATEGY_STOP", "trend-spx"),
+        (line("loss_level", 3, level="slow", loss="2.1 %"), "LOSS_LEVEL", "slow"),
+        (line("loss_level", 3, level="alert", loss="1.1 %"), "LOSS_LEVEL", "alert"),
+        (line("loss_level", 3, level="made up", loss="1.1 %"), "LOSS_LEVEL", "alert"),
         (line("venue", 3, problem="unknown order, cancelled", order_id="il-1"), "VENUE_PROBLEM", ""),
         (line("gap", 3, owed=2, why="late"), "LOG_GAP", ""),
     ],

@@ -163,6 +163,10 @@ CONDITIONS: list[tuple[str, Callable[[Core], None], Reason]] = [
     ("no ask", _prices(ask=0), Reason.PRICE_MISSING),
     ("negative price", _prices(last=-1), Reason.PRICE_MISSING),
     ("stale price", _stale_price, Reason.PRICE_STALE),
+    ("bid above ask", _prices(bid=100_001, ask=100_000), Reason.PRICE_CROSSED),
+    ("bid and ask apart", _prices(bid=70_000, ask=105_001, last=90_000), Reason.PRICE_SPREAD),
+    ("last trade below", _prices(bid=100_000, ask=100_000, last=66_666), Reason.PRICE_DEVIATION),
+    ("last trade above", _prices(bid=49_999, ask=49_999, last=100_000), Reason.PRICE_DEVIATION),
 ]
 
 

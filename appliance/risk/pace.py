@@ -1,0 +1,171 @@
+"""How often and how much alike: message throttle, same economics, repeated execution (CONTROLS 5b, 6, 7).
+
+All of it binds new exposure only. A cancel, an exit and a protective leg always leave, and are counted: what
+they use, entries do not get. Time is the market's, which live is this machine's; where it steps back nothing
+is refilled twice, and a doubt about the clock is a hold anyway (SAFETY 10).
+
+    throttle      a bucket for the venue, of which a share is kept for exits, and one for each source; a
+                  source that was refused as often in one second as it may send is stopped (CME: reject,
+                  then terminate)
+    economics     the same source, instrument, side, quantity, type and prices again within the window
+    execution     entries of one source in one instrument that began to fill within the window; one too many
+                  stops the source, until a person starts it again: no timer does (RTS 6 Art. 15(3))
+
+A crash forgets the buckets and the last second; executions are found again in the log (`restore`).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from typing import TypeAlias
+
+from appliance.domain.ids import InstrumentId, OrderId, SourceId
+from appliance.domain.intent import Action, Intent
+from appliance.domain.money import PPM_ONE
+from appliance.domain.order import Fill, Order
+from appliance.domain.reasons import Reason
+from appliance.domain.verdict import OrderClass
+from appliance.risk.limits import Limits
+
+SECOND_NS = 1_000_000_000
+_NEW, _INCREASE = Action.NEW, OrderClass.INCREASE
+
+Economics: TypeAlias = tuple[object, ...]
+
+
+class Bucket:
+    """Messages that may leave now, in message × ns. Full at the start; holds one second's worth."""
+
+    __slots__ = ("_full", "_last_ns", "_rate", "level")
+
+    def __init__(self, rate: int) -> None:
+        self._rate = rate
+        self._full = self.level = rate * SECOND_NS
+        self._last_ns = 0
+
+    def at(self, now_ns: int) -> int:
+        """What is in it now."""
+        if now_ns > self._last_ns:
+            self.level = min(self._full, self.level + (now_ns - self._last_ns) * self._rate)
+        self._last_ns = now_ns
+        return self.level
+
+    def take(self, now_ns: int) -> None:
+        """One message left, whatever was in it: exits may owe at most what one second brings."""
+        self.level = max(-self._full, self.at(now_ns) - SECOND_NS)
+
+
+class Pace:
+    """Owned by the gate; read by it, told by the desk and by the booking of fills."""
+
+    def __init__(self, limits: Limits) -> None:
+        account = limits.account
+        self._limits = limits
+        self._venue = Bucket(account.messages)
+        self._kept = account.messages * SECOND_NS * account.messages_kept_ppm // PPM_ONE
+        self._sources: dict[SourceId, Bucket] = {}
+        self._refused: dict[SourceId, deque[int]] = {}
+        self._recent: dict[Economics, int] = {}
+        self._entries: dict[tuple[SourceId, InstrumentId], deque[int]] = {}
+        self._counted: dict[OrderId, None] = {}
+        self._over: dict[SourceId, str] = {}
+
+    def refusal(self, intent: Intent, now_ns: int) -> tuple[Reason, str] | None:
+        """Why this entry may not leave now. Changes nothing but what time changes."""
+        own = self._sources.get(intent.source) or self._bucket(intent.source)
+        if own is None or own.at(now_ns) < SECOND_NS:
+            return Reason.THROTTLED, f"{intent.source} may send {self._rate(intent.source)} messages a second"
+        if self._venue.at(now_ns) < SECOND_NS + self._kept:
+            most = self._limits.account.messages
+            return Reason.THROTTLED, f"{most} messages a second go to the venue, a part of them is for exits"
+        window_ns = self._limits.account.duplicate_window_ns
+        before_ns = self._recent.get(_economics(intent)) if window_ns and intent.action is _NEW else None
+        if before_ns is not None and 0 <= now_ns - before_ns < window_ns:
+            return Reason.DUPLICATE_ECONOMICS, f"{(now_ns - before_ns) // 1_000_000} ms after the first"
+        return None
+
+    def sent(self, source: SourceId, now_ns: int, entry: Intent | None = None) -> None:
+        """A message is about to leave. entry: the wish behind it, if it is new exposure."""
+        self._venue.take(now_ns)
+        own = self._sources.get(source) or self._bucket(source)
+        if own is not None:
+            own.take(now_ns)
+        if entry is not None and entry.action is _NEW:
+            self._remember(_economics(entry), now_ns)
+
+    def throttled(self, source: SourceId, now_ns: int) -> None:
+        """An entry was denied THROTTLED; as many within a second as the source may send stop it."""
+        if source not in self._limits.sources:
+            return
+        refused = self._refused.setdefault(source, deque())
+        refused.append(now_ns)
+        while refused and now_ns - refused[0] >= SECOND_NS:
+            refused.popleft()
+        if len(refused) >= self._rate(source):
+            refused.clear()
+            self._over[source] = f"throttled {self._rate(source)} times within a second"
+
+    def filled(self, order: Order, fill: Fill) -> None:
+        """The first fill of an entry is one execution."""
+        limits = self._limits.sources.get(order.source)
+        if order.order_class is not _INCREASE or limits is None or order.id in self._counted:
+            return
+        self._counted[order.id] = None
+        if len(self._counted) > _COUNTED:
+            del self._counted[next(iter(self._counted))]
+        begun = self._entries.setdefault((order.source, order.instrument), deque())
+        begun.append(fill.event_ns)
+        while begun and fill.event_ns - begun[0] >= limits.entries_window_ns:
+            begun.popleft()
+        if len(begun) > limits.entries:
+            self._over[order.source] = (
+                f"{len(begun)} entries in {order.instrument} began to fill within its window; "
+                f"{limits.entries} are allowed"
+            )
+
+    def restore(self, orders: Iterable[Order], fills: Iterable[Fill]) -> None:
+        """Executions of the log. A source that was stopped for them is in the log as stopped."""
+        by_id = {order.id: order for order in orders}
+        for fill in fills:
+            order = by_id.get(fill.order_id)
+            if order is not None:
+                self.filled(order, fill)
+        self._over.clear()
+
+    def take_over(self) -> list[tuple[SourceId, str]]:
+        """Sources to be stopped now, each once, and why."""
+        if not self._over:
+            return []
+        over = list(self._over.items())
+        self._over.clear()
+        return over
+
+    def _bucket(self, source: SourceId) -> Bucket | None:
+        """None for a source nobody configured: it may send nothing, and its cancels are the venue's alone."""
+        limits = self._limits.sources.get(source)
+        if limits is None:
+            return None
+        made = self._sources[source] = Bucket(limits.messages)
+        return made
+
+    def _rate(self, source: SourceId) -> int:
+        limits = self._limits.sources.get(source)
+        return limits.messages if limits is not None else 0
+
+    def _remember(self, key: Economics, now_ns: int) -> None:
+        self._recent.pop(key, None)
+        self._recent[key] = now_ns
+        oldest = next(iter(self._recent))
+        if now_ns - self._recent[oldest] >= self._limits.account.duplicate_window_ns:
+            del self._recent[oldest]
+
+
+_COUNTED = 100_000
+
+
+def _economics(intent: Intent) -> Economics:
+    return (
+        *(intent.source, intent.instrument, intent.side, intent.qty),
+        *(intent.order_type, intent.price, intent.stop_price),
+    )

@@ -1,0 +1,40 @@
+"""How much of its limits new exposure gets at this moment: a recovery plan's share, and half of everything
+while the day's loss has passed its second mark (CONTROLS 9: alert, slow down, halt; SAFETY 2, 9)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from appliance.domain.money import PPM_ONE
+from appliance.domain.reasons import Reason
+from appliance.ports import AccountView
+from appliance.risk.limits import Limits, share_of
+from appliance.safety.recovery_plan import PLANS, RecoveryPlan
+
+SLOW_PPM = 500_000
+
+
+class Part(NamedTuple):
+    """share_ppm: of every limit on how much; bounds: those.  reason: the denial of what only they deny."""
+
+    share_ppm: int
+    bounds: Limits
+    reason: Reason
+
+
+class Shares:
+    """Every share is computed once: limits are frozen."""
+
+    def __init__(self, limits: Limits, account: AccountView, plan: RecoveryPlan) -> None:
+        self._limits = limits
+        self._account = account
+        self._plan = plan
+        parts = {share for each in PLANS.values() for share in each} | {SLOW_PPM}
+        self._shares = {share: share_of(limits, share) for share in parts}
+
+    def part(self) -> Part | None:
+        """None while new exposure gets all of the limits."""
+        share_ppm, reason = self._plan.share_ppm, Reason.RECOVERY_LIMIT
+        if share_ppm > SLOW_PPM and self._account.loss_today_ppm > self._limits.account.loss_slow_ppm:
+            share_ppm, reason = SLOW_PPM, Reason.LOSS_SLOW
+        return None if share_ppm == PPM_ONE else Part(share_ppm, self._shares[share_ppm], reason)
