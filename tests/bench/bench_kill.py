@@ -3,11 +3,13 @@
 What it means here: from writing the press to the simulated board's socket to the moment at which a busy
 reader sees the trip epoch in shared memory. On a Pi, with a wire, this is not yet measured. The guard, this
 process (which spins like a busy core) and another busy process share two CPUs; once with SCHED_FIFO, once
-with the guard put back to normal priority.
+with the guard put back to normal priority. The floor is a real-time process of the guard's priority that
+does nothing but wait on a socket and count up a word in shared memory: what this machine has no guard beats.
 """
 
 from __future__ import annotations
 
+import mmap
 import os
 import select
 import signal
@@ -28,6 +30,22 @@ from tests.bench.measure import Case, case_of, with_peer
 from tests.processes import ROOT
 
 CPUS = sorted(os.sched_getaffinity(0))[:2]
+FLOOR = """
+import mmap, os, socket, sys
+words = memoryview(mmap.mmap(os.open(sys.argv[1], os.O_RDWR), 4096)).cast("Q")
+board = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+board.bind(sys.argv[2])
+try:
+    os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(int(sys.argv[3])))
+except PermissionError:
+    pass
+words[1] = 1
+while True:
+    board.recv(16)
+    words[0] += 1
+"""
+PRIORITY = 50  # the guard's
+SETTLE_S = 0.06  # as long as the guard needs between two presses
 
 
 @contextmanager
@@ -93,6 +111,39 @@ def _presses(page: pages.PageFile, runtime: Path, count: int) -> list[int]:
     return samples
 
 
+def _floor(folder: Path, count: int) -> list[int]:
+    """As `_presses`, against a process that does nothing else."""
+    page, address = folder / "floor.page", folder / "floor.sock"
+    page.write_bytes(bytes(4096))
+    command = [sys.executable, "-c", FLOOR, str(page), str(address), str(PRIORITY)]
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    samples = []
+    try:
+        with (
+            page.open("r+b") as file,
+            mmap.mmap(file.fileno(), 4096) as shared,
+            memoryview(shared).cast("Q") as words,
+            socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as board,
+        ):
+            while not words[1]:
+                select.select([], [], [], 0.01)
+            _pin(process.pid)
+            board.connect(str(address))
+            for _ in range(count):
+                before, settled = words[0], time.monotonic() + SETTLE_S
+                while time.monotonic() < settled:  # this process is the busy core
+                    pass
+                started = time.monotonic_ns()
+                board.send(b"press")
+                while words[0] == before:
+                    pass
+                samples.append(time.monotonic_ns() - started)
+    finally:
+        process.kill()
+        process.wait()
+    return samples
+
+
 def run(*, quick: bool) -> list[Case]:
     """1,000 presses each way, then what follows a press."""
     count = 50 if quick else 1_000
@@ -105,6 +156,7 @@ def run(*, quick: bool) -> list[Case]:
         try:
             with _busy(1):
                 fifo = _presses(page, Path(name) / "run", count)
+                floor = case_of("floor: a bare process in its place", _floor(Path(name), count))
             with _busy(4):
                 crowd = _presses(page, Path(name) / "run", count)
             with _busy(1):
@@ -114,14 +166,14 @@ def run(*, quick: bool) -> list[Case]:
             os.sched_setaffinity(0, before)
     label = "SCHED_FIFO" if granted else "SCHED_FIFO refused on this machine"
     plain = case_of("edge → gate shut, busy core and 1 busy process, normal priority", normal)
-    assert plain.p50 is not None
+    assert floor.p50 is not None
     cases.append(
         with_peer(
             case_of(f"edge → gate shut, busy core and 1 busy process, {label}", fifo),
-            "the same guard at normal priority",
-            plain.p50,
+            "a bare process in its place",
+            floor.p50,
         )
     )
     crowded = case_of(f"edge → gate shut, busy core and 4 busy processes, {label}", crowd)
     emergency = bench_emergency.run(quick=quick)
-    return [*cases, crowded, plain, *emergency, *bench_idle.run(quick=quick)]
+    return [*cases, floor, crowded, plain, *emergency, *bench_idle.run(quick=quick)]
