@@ -147,7 +147,8 @@ S2.3 CANCEL passes in every mode, hold and trip, with any input missing
  unit/test_risk_matrix.py::test_an_unconfigured_instrument_is_denied_and_a_cancel_of_it_is_not
  property/test_clock_properties.py::test_no_clock_costs_an_exit_and_a_held_one_lets_no_entry_through
 S2.4 The message budget of CANCEL and REDUCE is reserved
- open: there is no throttle yet, so nothing to reserve from (order issue)
+ unit/test_risk_pace.py::test_a_share_is_kept_for_exits
+ unit/test_risk_pace.py::test_an_exhausted_throttle_stops_no_exit
 S2.5 REDUCE passes in all four modes, in every hold and trip
  flow/test_breaker_venue.py::test_a_venue_that_loses_orders_gets_no_new_exposure_and_every_exit
  unit/test_risk_matrix.py::test_cell

@@ -86,6 +86,7 @@ def test_a_source_has_its_own_messages_and_the_venue_all_of_them() -> None:
     assert _reason(pace, SECOND_NS) is None
 
 
+@pytest.mark.safety("S2.4")
 def test_a_share_is_kept_for_exits() -> None:
     """Ten a second, four kept: six entries, and cancels of anybody take from the same bucket."""
     pace = Pace(_limits(messages=10, own=50, kept_ppm=400_000))
@@ -212,6 +213,7 @@ def _ask(core: Core, **changes: Any) -> Reason | None:
     return verdict.reason if isinstance(verdict, Denied) else None
 
 
+@pytest.mark.safety("S2.4")
 def test_an_exhausted_throttle_stops_no_exit() -> None:
     """Entries wait; the exit, its cancel and a stop leave although nothing is left in the bucket."""
     core = Core(account=account_limits(messages=2))
