@@ -11,6 +11,8 @@ bash tests/run.sh [LANE] [pytest arguments]
     (none)       types, style and every test that takes seconds; what CI runs (under 10 minutes)
     --fast       types, style, rules, unit and property tests only
     --long       also what takes minutes: Python 3.13, a bare Debian in a chroot (needs root), soak runs
+    --mutation   small faults in risk/, orders/ and safety/, one at a time: do the tests notice? (INTERLOCK_SHARE:
+                 percent of all of them, default 3, some 20 minutes)
     --vm         a virtual machine with a real kernel, GPIO lines, watchdog and power cuts (README says what
                  it needs); skips, saying why, where it cannot run
 
@@ -21,7 +23,7 @@ TEXT
 lane=default
 case "${1:-}" in
 --help | -h) usage; exit 0 ;;
---fast | --long | --vm) lane=${1#--}; shift ;;
+--fast | --long | --vm | --mutation) lane=${1#--}; shift ;;
 esac
 
 # shellcheck source=provisioning/lib.sh
@@ -41,6 +43,7 @@ pytest_here() { python -m pytest -n "${INTERLOCK_TEST_WORKERS:-3}" --dist loadfi
 case $lane in
 fast) pytest_here tests/rules tests/unit tests/property "$@" ;;
 default) pytest_here -m "not long and not vm" "$@" ;;
+mutation) exec python -m tests.mutation --share "${INTERLOCK_SHARE:-3}" "$@" ;;
 vm) INTERLOCK_VM=1 exec python -m pytest tests/vm -rs -s "$@" ;;
 long)
     pytest_here -m "not vm" "$@"

@@ -136,7 +136,8 @@ def test_the_same_economics_again_within_the_window(change: dict[str, Any]) -> N
     pace, window = Pace(_limits(window_ns=SECOND_NS)), SECOND_NS
     pace.sent(BOT, 50, _wish())
     assert _reason(pace, 50, _wish(id="j")) is Reason.DUPLICATE_ECONOMICS
-    assert _reason(pace, 50 + window - 1) is Reason.DUPLICATE_ECONOMICS
+    late = pace.refusal(_wish(id="j"), 50 + window - 1)
+    assert late == (Reason.DUPLICATE_ECONOMICS, "999 ms after the first")
     assert _reason(pace, 50 + window) is None
     assert _reason(pace, 49) is None, "a clock that steps back is a hold, not a duplicate"
     assert _reason(pace, 50, _wish(**change)) is None
