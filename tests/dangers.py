@@ -62,6 +62,8 @@ class Danger(Struct, frozen=True, kw_only=True):
 
 
 _REDUCED, _LONG = Scene(mode=Mode.REDUCED), Scene(mode=Mode.REDUCED, held=100)
+_SHORTS = Scene(margin=True)  # a cash account cannot go short, whoever asks
+_LONG_ON_MARGIN = Scene(mode=Mode.REDUCED, held=100, margin=True)
 _ONE_LEAVING = (Ask(side=SELL, price=101_000),)
 _RESTING = (Ask(price=99_000),)
 
@@ -72,16 +74,16 @@ DANGERS: tuple[Danger, ...] = (
     ),
     Danger(
         number=2, says="REDUCED, flat: opens a short", reason="MODE_REDUCED",
-        scene=_REDUCED, ask=Ask(side=SELL), safe=(Scene(), Ask(side=SELL)),
+        scene=Scene(mode=Mode.REDUCED, margin=True), ask=Ask(side=SELL), safe=(_SHORTS, Ask(side=SELL)),
     ),
     Danger(
         number=3, says="REDUCED, long 1: sells 2 and is short", reason="MODE_REDUCED",
-        scene=_LONG, ask=Ask(side=SELL, qty=200), safe=(_LONG, Ask(side=SELL, qty=100)),
+        scene=_LONG_ON_MARGIN, ask=Ask(side=SELL, qty=200), safe=(_LONG_ON_MARGIN, Ask(side=SELL, qty=100)),
     ),
     Danger(
         number=4, says="REDUCED, long 1 and a sell of 1 works: another sell of 1", reason="MODE_REDUCED",
-        scene=Scene(mode=Mode.REDUCED, held=100, working=_ONE_LEAVING), ask=Ask(side=SELL),
-        safe=(_LONG, Ask(side=SELL)),
+        scene=Scene(mode=Mode.REDUCED, held=100, working=_ONE_LEAVING, margin=True), ask=Ask(side=SELL),
+        safe=(_LONG_ON_MARGIN, Ask(side=SELL)),
     ),
     Danger(
         number=5, says="REDUCED, long 1: buys more", reason="MODE_REDUCED",
@@ -123,8 +125,8 @@ DANGERS: tuple[Danger, ...] = (
     ),
     Danger(
         number=14, says="crosses our own working order", reason="SELF_TRADE",
-        scene=Scene(working=_ONE_LEAVING), ask=Ask(price=101_000),
-        safe=(Scene(working=_ONE_LEAVING), Ask(price=100_999)),
+        scene=Scene(working=_ONE_LEAVING, margin=True), ask=Ask(price=101_000),
+        safe=(Scene(working=_ONE_LEAVING, margin=True), Ask(price=100_999)),
     ),
     Danger(
         number=15, says="above the position cap with what works", reason="POSITION_CAP",

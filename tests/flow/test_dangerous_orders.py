@@ -1,5 +1,5 @@
-"""The sixteen dangerous orders of CONTROLS through the whole core: 16 of 16 denied, each with its reason code,
-and each approved as soon as the dangerous part is taken away."""
+"""The sixteen dangerous orders of CONTROLS through the whole core: 16 of 16 denied, each with its reason
+code, and each approved as soon as the dangerous part is taken away."""
 
 from __future__ import annotations
 
