@@ -212,9 +212,9 @@ class Stream:
     def _qty(self) -> int:
         """From below the smallest to above the largest order, small ones as often as large ones, and dense at
         the largest value."""
-        lot = self._world.instrument.lot
+        lot: int = self._world.instrument.lot
         if self._random.random() < 0.1:
-            most = LARGEST_VALUE // (self._price * self._world.instrument.amount_factor)
+            most: int = LARGEST_VALUE // (self._price * self._world.instrument.amount_factor)
             return max(lot, most // lot * lot + self._random.randint(-1, 1) * lot)
         qty = round(exp2(self._random.uniform(0, 12)))
         return qty if self._random.random() < 0.1 else max(lot, qty // lot * lot)
