@@ -205,7 +205,7 @@ class Peer:
         if isinstance(event, Accepted):
             order = self._cache.order(ClientOrderId(event.order_id))
             if order is not None:
-                tell(stubs.order_updated(order, self._qty(event.qty), None, order_trigger(order)))
+                tell(stubs.order_updated(order, self._qty(event.qty), None, _trigger_of(order)))
                 return
             order = self._order(
                 event.order_id, event.side, event.qty, event.order_type, event.price, event.stop_price,
@@ -277,8 +277,7 @@ class Peer:
         return CryptoPerpetual(settlement_currency=USD, is_inverse=False, **facts)
 
 
-def order_trigger(order: Any) -> Any:
-    """The trigger of an order that has one."""
+def _trigger_of(order: Any) -> Any:
     return order.trigger_price if order.has_trigger_price else None
 
 
