@@ -81,7 +81,7 @@ def _message(line: str, book: str) -> Message:
     time, kind, ref, size, price, direction = line.strip().split(",")
     ask, _, bid, _ = book.strip().split(",")[:4]
     seconds, _, fraction = time.partition(".")
-    time_ns = int(seconds) * SECOND + int(fraction.ljust(9, "0"))
+    time_ns = int(seconds) * SECOND + int(fraction.ljust(9, "0")[:9])  # one line has noise behind the 9th
     side = BUY if direction == "1" else SELL
     at, best_bid, best_ask = (int(each) // 100 for each in (price, bid, ask))
     return Message(time_ns, int(kind), ref, int(size), at, side, best_bid, best_ask)

@@ -44,6 +44,9 @@ WHOLE = {
 }
 """Messages of the whole files by kind. There was no halt that day."""
 
+PEAK = {"AAPL": 492, "AMZN": 362}
+"""Most messages within any second."""
+
 
 @cache
 def _slice(symbol: str) -> tuple[Message, ...]:
@@ -114,6 +117,7 @@ def test_a_whole_day_passes(symbol: str) -> None:
     """Every message of the file."""
     messages = read(symbol)
     assert Counter(each.kind for each in messages) == WHOLE[symbol]
+    assert all(one.time_ns <= other.time_ns for one, other in pairwise(messages))
     _check_everything_passes(messages)
 
 
@@ -121,7 +125,9 @@ def test_a_whole_day_passes(symbol: str) -> None:
 @pytest.mark.parametrize("symbol", FILES)
 def test_a_whole_day_at_twice_its_peak(symbol: str) -> None:
     """RTS 6 Art. 10: twice the peak of messages."""
-    _check_twice_the_peak(read(symbol))
+    messages = read(symbol)
+    assert busiest(each.time_ns for each in messages) == PEAK[symbol]
+    _check_twice_the_peak(messages)
 
 
 def _halted(messages: Sequence[Message], first: int, last: int) -> list[Message]:
