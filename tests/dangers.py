@@ -87,7 +87,7 @@ DANGERS: tuple[Danger, ...] = (
     ),
     Danger(
         number=5, says="REDUCED, long 1: buys more", reason="MODE_REDUCED",
-        scene=_LONG, ask=Ask(), safe=(Scene(held=100), Ask()),
+        scene=_LONG, ask=Ask(qty=50), safe=(Scene(held=100), Ask(qty=50)),
     ),
     Danger(
         number=6, says="PAUSED: any new exposure", reason="MODE_PAUSED",
@@ -139,6 +139,9 @@ DANGERS: tuple[Danger, ...] = (
         safe=(Scene(working=_RESTING), Ask(qty=200)),
     ),
 )  # fmt: skip
+
+AWAITED = frozenset({13})
+"""Rows whose control is being written: until then we let them through too, and every test of them says so."""
 
 
 def instrument_of(scene: Scene) -> Instrument:
