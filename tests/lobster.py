@@ -355,6 +355,8 @@ class Flow:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         await asyncio.sleep(0)  # as far as its entry in the log
+        if task.done():
+            task.result()
         self.overlapping = max(self.overlapping, self.core.desk.admission.under_way)
 
     async def _place(self, intent: Intent) -> None:
