@@ -10,7 +10,8 @@ bash tests/run.sh [LANE] [pytest arguments]
 
     (none)       types, style and every test that takes seconds; what CI runs (under 10 minutes)
     --fast       types, style, rules, unit and property tests only
-    --long       also what takes minutes: Python 3.13, a bare Debian in a chroot (needs root), soak runs
+    --long       also what takes minutes: Python 3.13, a bare Debian in a chroot (needs root), soak runs,
+                 and another risk engine beside ours (needs the extra `peer`); says what it skips
     --mutation   small faults in risk/, orders/ and safety/, one at a time: do the tests notice? (INTERLOCK_SHARE:
                  percent of all of them, default 3, some 20 minutes)
     --vm         a virtual machine with a real kernel, GPIO lines, watchdog and power cuts (README says what
@@ -46,7 +47,7 @@ default) pytest_here -m "not long and not vm" "$@" ;;
 mutation) exec python -m tests.mutation --share "${INTERLOCK_SHARE:-3}" "$@" ;;
 vm) INTERLOCK_VM=1 exec python -m pytest tests/vm -rs -s "$@" ;;
 long)
-    pytest_here -m "not vm" "$@"
+    pytest_here -m "not vm" -rs "$@"
     exec bash tests/long.sh
     ;;
 esac
