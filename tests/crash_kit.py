@@ -176,14 +176,14 @@ class Life:
 
 
 class Truth(Struct, frozen=True):
-    """What the venue says. orders: all it ever knew, by id.  asked: ids of every order it was ever sent."""
+    """What the venue says. orders: all it ever knew, by id.  asked: how often each order was sent to it."""
 
     orders: dict[OrderId, VenueOrder]
-    fills: dict[TradeId, Fill]
-    asked: Counter[OrderId]
     positions: dict[InstrumentId, int]
     cash: int
     seq: int
+    fills: dict[TradeId, Fill] = {}
+    asked: dict[OrderId, int] = {}
 
 
 def truth_of(engine: PaperEngine, asked: Iterable[OrderId]) -> Truth:
@@ -246,6 +246,8 @@ def books_differ(core: Core, truth: Truth) -> list[str]:
     if sum(quantity for _, _, quantity in portfolio.held()) != view.position:
         found.append("the source does not hold what the account holds")
     open_there = {order_id for order_id, order in truth.orders.items() if order.open}
+    for order in core.orders.live():
+        found += _difference(order, truth.orders.get(order.id))
     if {order.id for order in core.orders.live()} != open_there:
         found.append(f"live: ours {[order.id for order in core.orders.live()]}, the venue's {open_there}")
     if core.desk.last_seq != truth.seq:

@@ -282,6 +282,7 @@ S4.5 An order is never posted again
  flow/test_appliance.py::test_a_killed_core_comes_back_with_the_venues_truth
  flow/test_execution_crash.py::test_a_crash_between_record_and_answer_is_looked_up_and_not_sent_again
  faults/test_crash_matrix.py::test_whenever_the_core_dies_the_log_and_the_venue_agree_afterwards
+ faults/test_crash_runs.py::test_killed_cores_leave_a_log_that_equals_the_venue
 S4.6 An unknown fate is looked up by id; "not found" counts only after window and margin
  flow/test_core_exits.py::test_an_unknown_fate_is_looked_up_and_never_sent_again
  flow/test_core_exits.py::test_not_found_is_not_believed_before_the_window_has_passed
