@@ -12,7 +12,7 @@ in which it sold is followed at once by the next. After a round that left someth
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Protocol, TypeAlias
 
 from appliance.domain.errors import PeerError, TransportError
@@ -150,7 +150,7 @@ class ExitFlow:
         live = self._desk.orders.live()
         await self._desk.cancel_all([order for order in live if order.order_class is OrderClass.INCREASE])
         await self._desk.collect()
-        left = [order for order in await self._venue.open_orders() if self._may_increase(order)]
+        left = [order for order in await self._venue.open_orders() if _may_increase(order)]
         await self._desk.cancel_all((), [o for o in left if self._desk.orders.get(o.order_id) is None])
         await self._desk.collect()
         if not left and now_ns - self._swept_since_ns >= SWEEP_NS:
@@ -171,6 +171,8 @@ class ExitFlow:
             return
         if any(self._is_at_work(order, *key) for order in self._desk.orders.live()):
             return
+        if _room(self._held, self._desk.orders.live(), key, quantity) < instrument.min_qty:
+            return
         self._leaving.add(key)
         try:
             await self._leave(source, instrument, quantity, purpose, share_ppm)
@@ -181,7 +183,7 @@ class ExitFlow:
         self, source: SourceId, instrument: Instrument, quantity: int, purpose: str, share_ppm: int
     ) -> None:
         symbol = instrument.symbol
-        working = [order for order in self._desk.orders.live() if self._is_exit(order, source, symbol)]
+        working = [order for order in self._desk.orders.live() if _is_exit(order, source, symbol)]
         legs = self._desk.orders.protective(symbol, source)
         for order in (*self._leads(legs), *legs, *working):  # an exit that rests must not keep this one away
             await self._desk.cancel(order)
@@ -194,8 +196,10 @@ class ExitFlow:
             gone = [leg for leg in legs if leg.id not in {each.id for each in kept}]
             await self._protect(gone, abs(quantity) - sum(leg.leaves for leg in kept))
             return
-        qty = round_down(abs(quantity) * share_ppm // PPM_ONE, instrument.lot)
-        qty = max(qty, min(abs(quantity), instrument.min_qty))
+        room = _room(self._held, self._desk.orders.live(), (source, symbol), quantity)
+        most = min(abs(quantity), room)
+        qty = round_down(min(abs(quantity) * share_ppm // PPM_ONE, most), instrument.lot)
+        qty = max(qty, min(most, instrument.min_qty))
         if qty == 0:
             return
         together = _Round((source, symbol), legs)
@@ -203,9 +207,8 @@ class ExitFlow:
         if not together.sent:
             self._climb(source, symbol)
             self._wait(source, symbol)
-            await self._protect(legs, abs(quantity))
-            return
-        await self._protect(legs, abs(quantity) - sum(together.sent))
+        closable = min(abs(quantity), _net(self._held, symbol, quantity))
+        await self._protect(legs, closable - sum(together.sent))
 
     async def _send_slices(self, together: _Round, held: int, qty: int, purpose: str) -> None:
         """Slice by slice as the gate cuts it; ends with the first that is refused or got lost.
@@ -231,7 +234,7 @@ class ExitFlow:
             wide = len(together.sent) < self._width.get(together.key, self._at_once)
             if not wide or Flag.SLICED not in verdict.flags or self._is_lost(verdict.order_id):
                 return
-            working = sum(o.leaves for o in self._desk.orders.live() if self._is_exit(o, source, symbol))
+            working = sum(o.leaves for o in self._desk.orders.live() if _is_exit(o, source, symbol))
             qty = min(qty - verdict.qty, abs(self._still_held(source, symbol, held)) - working)
 
     def _is_lost(self, order_id: OrderId) -> bool:
@@ -288,20 +291,14 @@ class ExitFlow:
                 self._desk.settle(order, event, "looked up")
         return len(self._desk.orders.unsettled())
 
-    def _may_increase(self, order: VenueOrder) -> bool:
-        return not order.reduce_only and order.parent is None
-
     def _leads(self, legs: Sequence[Order]) -> list[Order]:
         """Entries that still fill and would grow the position behind the legs that are being cancelled."""
         ids = {OrderId(leg.link.list_id) for leg in legs if leg.link is not None and leg.link.follows}
         return [order for order in map(self._desk.orders.get, ids) if order is not None and order.leaves > 0]
 
-    def _is_exit(self, order: Order, source: SourceId, symbol: InstrumentId) -> bool:
-        return (order.order_class, order.source, order.instrument) == (OrderClass.REDUCE, source, symbol)
-
     def _is_at_work(self, order: Order, source: SourceId, symbol: InstrumentId) -> bool:
         """An exit that rests may do so for ever and is cancelled for one that does not."""
-        return order.time_in_force is TimeInForce.IOC and self._is_exit(order, source, symbol)
+        return order.time_in_force is TimeInForce.IOC and _is_exit(order, source, symbol)
 
     def _still_held(self, source: SourceId, symbol: InstrumentId, before: int) -> int:
         for holder, instrument, quantity in self._held.held():
@@ -328,10 +325,11 @@ class ExitFlow:
         return order is None or order.state in _REFUSED
 
     async def _protect(self, legs: Sequence[Order], rest: int) -> None:
-        """Places the legs again, as far as `rest` reaches."""
+        """Places the legs again, as far as `rest`, the source's holding and the account's reach."""
         for leg in legs:
-            held = abs(self._still_held(leg.source, leg.instrument, leg.side.opposite.sign))
-            qty = min(rest, held, leg.leaves)
+            sign = leg.side.opposite.sign
+            held = abs(self._still_held(leg.source, leg.instrument, sign))
+            qty = min(rest, held, leg.leaves, _net(self._held, leg.instrument, sign))
             if qty <= 0:
                 continue
             rest -= qty
@@ -349,3 +347,35 @@ class ExitFlow:
                     protects=leg.protects,
                 )
             )
+
+
+def _room(held: Held, live: Iterable[Order], key: Key, quantity: int) -> int:
+    """What the account has to close on this side, beside what works there and is no exit of this source's.
+
+    Other sources may hold the opposite, or be leaving too: a larger exit would turn the account, which makes
+    it an entry, and outside of NORMAL it would be denied whole.
+    """
+    side = Side.SELL if quantity > 0 else Side.BUY
+    beside = sum(
+        order.exposed
+        for order in live
+        if order.side is side
+        and order.instrument == key[1]
+        and order.order_class is not OrderClass.PROTECTIVE
+        and not _is_exit(order, *key)
+    )
+    return max(0, _net(held, key[1], quantity) - beside)
+
+
+def _net(held: Held, symbol: InstrumentId, quantity: int) -> int:
+    """What the account holds on the side of `quantity`, 0 if it holds the other."""
+    net = sum(each for _, instrument, each in held.held() if instrument.symbol == symbol)
+    return max(0, net if quantity > 0 else -net)
+
+
+def _is_exit(order: Order, source: SourceId, symbol: InstrumentId) -> bool:
+    return (order.order_class, order.source, order.instrument) == (OrderClass.REDUCE, source, symbol)
+
+
+def _may_increase(order: VenueOrder) -> bool:
+    return not order.reduce_only and order.parent is None
