@@ -45,7 +45,8 @@ STATUS = {
     OrderState.EXPIRED: "EXPIRED",
     OrderState.REJECTED: "REJECTED",
 }
-"""State of an order that has ended → how the venue calls it. Of the two others the venue knows nothing."""
+"""State of an order that has ended → how the venue calls it. Of the two others the venue knows nothing, nor
+of a rejected one that its door turned away (outside the validity window)."""
 
 
 class Died(BaseException):
@@ -224,8 +225,8 @@ def differences(directory: Path, run: RunId, truth: Truth) -> list[str]:
 def _difference(order: Order, theirs: VenueOrder | None) -> list[str]:
     state, status = order.state, STATUS.get(order.state, "")
     if theirs is None:
-        known = state in (OrderState.NEVER_ARRIVED, OrderState.STOPPED_AT_WIRE)
-        return [] if known else [f"{order.id} is {state}, and the venue never had it"]
+        never = (OrderState.NEVER_ARRIVED, OrderState.STOPPED_AT_WIRE, OrderState.REJECTED)
+        return [] if state in never else [f"{order.id} is {state}, and the venue never had it"]
     if theirs.open:
         now = (order.qty, order.filled, order.price, order.stop_price, state is OrderState.HELD)
         then = (theirs.qty, theirs.filled, theirs.price, theirs.stop_price, theirs.held)

@@ -1,0 +1,104 @@
+"""Several sources in one instrument: an exit is no larger than what the account has to close (SAFETY 2, 7).
+
+A larger one would turn the account; the gate calls that an entry and denies it whole, so nothing would leave.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from appliance.domain.ids import SourceId
+from appliance.domain.intent import OrderType, Side
+from appliance.domain.mode import Mode
+from appliance.domain.money import Price, Qty
+from appliance.domain.order import Order
+from appliance.domain.verdict import Approved, OrderClass
+from tests.kit import BOT, SPX, Core, source_limits, spx
+
+OTHER = SourceId("other")
+
+
+async def _core(held: int, opposite: int) -> Core:
+    """BOT is long with a stop, OTHER short; the account holds the difference."""
+    limits = source_limits(allow_short=True)
+    core = Core(source=limits, beside={OTHER: limits})
+    await core.hold_position(held)
+    if opposite:
+        sale = core.intent(source=OTHER, side=Side.SELL, qty=Qty(opposite))
+        assert isinstance(await core.desk.place(sale), Approved)
+        await core.market(100_000)
+    sources = [(source, quantity) for source, _, quantity in core.portfolio.held()]
+    assert sources == [(BOT, held), (OTHER, -opposite)][: 1 + bool(opposite)]
+    core.safety.mode = Mode.EMERGENCY
+    return core
+
+
+def _sent(core: Core) -> list[int]:
+    """Quantities of the exits at the venue, in order; and none was denied."""
+    assert [data for data in core.scribe.of("verdict") if data["verdict"] == "denied"] == []
+    exits = (each.request for each in core.engine.ledger.orders.values() if each.request.reduce_only)
+    return [request.qty for request in exits if request.order_type is not OrderType.STOP]
+
+
+def _legs(core: Core) -> list[Order]:
+    return core.orders.protective(SPX, BOT)
+
+
+@pytest.mark.safety("S7.2")
+@pytest.mark.parametrize("opposite", [1, 400, 999])
+def test_an_account_whose_sources_hold_both_sides_is_liquidated(opposite: int) -> None:
+    """10.00 long and something short: the difference leaves at once, and then the account is flat."""
+
+    async def story() -> None:
+        core = await _core(1_000, opposite)
+        await core.exits.leave_everything("liquidate")
+        await core.market(100_000)
+        assert _sent(core) == [opposite, 1_000 - opposite]
+        assert core.portfolio.is_flat()
+        assert list(core.orders.live()) == []
+        await core.exits.mend()
+        await core.exits.leave_everything("liquidate")
+        assert list(core.orders.live()) == [], "there is nothing left that an exit or a leg could close"
+
+    asyncio.run(story())
+
+
+def test_a_share_leaves_and_its_leg_comes_back_for_what_the_account_still_holds() -> None:
+    """A quarter of 10.00; of the 6.00 of the account 3.50 stay, and are protected."""
+
+    async def story() -> None:
+        core = await _core(1_000, 400)
+        await core.exits.leave_everything("reduce", 250_000)
+        assert _sent(core) == [400, 250]
+        assert [leg.qty for leg in _legs(core)] == [350]
+        await core.market(100_000)
+        assert core.portfolio.holdings[SPX].position == 350
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize(
+    ("rests", "exit_qty"), [(0, 1_000), (1, 999), (900, 100), (901, None), (999, None), (1_000, None)]
+)
+def test_what_others_have_working_is_left_to_them(rests: int, exit_qty: int | None) -> None:
+    """Their exits rest at the venue and count; less than the smallest order is left alone. What this source
+    does not ask to leave keeps its leg."""
+
+    async def story() -> None:
+        core = await _core(1_000, 0)
+        if rests:
+            limit = {"order_type": OrderType.LIMIT, "price": Price(104_000)}
+            wish = core.intent(source=OTHER, side=Side.SELL, qty=Qty(rests), **limit)
+            verdict = await core.desk.place(wish)
+            assert isinstance(verdict, Approved)
+            assert verdict.order_class is OrderClass.REDUCE
+        core.portfolio.sources[BOT].lots[SPX].instrument = spx(min_qty=100)
+        await core.exits.leave_everything("liquidate")
+        sent = [qty for qty in (rests, exit_qty) if qty]
+        assert _sent(core) == sent
+        left = 1_000 - (exit_qty or 0)
+        assert [leg.qty for leg in _legs(core)] == ([left] if left else [])
+
+    asyncio.run(story())
