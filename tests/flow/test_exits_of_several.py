@@ -8,16 +8,19 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from msgspec.structs import replace
 
-from appliance.domain.ids import SourceId
+from appliance.domain.ids import InstrumentId, SourceId
 from appliance.domain.intent import OrderType, Side
 from appliance.domain.mode import Mode
-from appliance.domain.money import Price, Qty
+from appliance.domain.money import Ppm, Price, Qty
 from appliance.domain.order import Order
 from appliance.domain.verdict import Approved, OrderClass
-from tests.kit import BOT, SPX, Core, source_limits, spx
+from appliance.portfolio.correlation import CorrelationTerms
+from tests.kit import BOT, SECOND, SPX, Core, source_limits, spx
+from tests.risk_kit import instrument
 
-OTHER = SourceId("other")
+FUT, OTHER = InstrumentId("FUT"), SourceId("other")
 
 
 async def _core(held: int, opposite: int) -> Core:
@@ -102,3 +105,82 @@ def test_what_others_have_working_is_left_to_them(rests: int, exit_qty: int | No
         assert [leg.qty for leg in _legs(core)] == ([left] if left else [])
 
     asyncio.run(story())
+
+
+def test_sources_on_one_side_keep_legs_of_their_own_size() -> None:
+    """What the account holds beside it is no reason to protect more than the source holds."""
+
+    async def story() -> None:
+        core = await _core(1_000, 0)
+        core.safety.mode = Mode.NORMAL
+        assert isinstance(await core.desk.place(core.intent(source=OTHER, qty=Qty(400))), Approved)
+        await core.market(100_000)
+        core.safety.mode = Mode.REDUCED
+        await core.exits.leave_everything("reduce", 250_000)
+        assert _sent(core) == [250, 100]
+        assert [leg.qty for leg in _legs(core)] == [750]
+
+    asyncio.run(story())
+
+
+def test_an_exit_of_its_own_that_rests_gives_way() -> None:
+    """It is cancelled for the one that does not rest, and takes nothing from it."""
+
+    async def story() -> None:
+        core = await _core(1_000, 400)
+        limit = {"order_type": OrderType.LIMIT, "price": Price(104_000)}
+        verdict = await core.desk.place(core.intent(side=Side.SELL, qty=Qty(600), **limit))
+        assert isinstance(verdict, Approved)
+        await core.exits.leave_everything("liquidate")
+        assert _sent(core) == [400, 600, 600]
+        await core.market(100_000)
+        assert core.portfolio.is_flat()
+
+    asyncio.run(story())
+
+
+def test_another_instrument_is_another_matter() -> None:
+    """Long here and short there: both leave whole."""
+
+    async def story() -> None:
+        limits = source_limits(allow_short=True, instruments=frozenset({SPX, FUT}))
+        terms = CorrelationTerms(limit_ppm=Ppm(10**6), interval_ns=SECOND, window=3, sample=3)
+        core = Core(also=[instrument(FUT)], source=limits, beside={OTHER: limits}, correlation=terms)
+        await core.market(100_000)
+        await _bar(core, FUT)
+        for source, symbol, side in ((BOT, SPX, Side.BUY), (OTHER, FUT, Side.SELL)):
+            wish = core.intent(source=source, instrument=symbol, side=side, qty=Qty(500))
+            assert isinstance(await core.desk.place(wish), Approved)
+        await _bar(core, FUT)
+        await core.market(100_000)
+        await core.exits.leave_everything("liquidate")
+        assert _sent(core) == [500, 500]
+
+    asyncio.run(story())
+
+
+def test_a_leg_that_is_put_back_is_no_larger_than_the_account() -> None:
+    """The exit found no buyer; meanwhile another source sold: 5.00 of the account's are left to protect."""
+
+    async def story() -> None:
+        core = await _core(1_000, 400)
+        await core.exits.leave_everything("liquidate")
+        await core.market(90_000)
+        assert core.portfolio.holdings[SPX].position == 600, "below its collar"
+        sale = core.intent(source=OTHER, side=Side.SELL, qty=Qty(100))
+        assert isinstance(await core.desk.place(sale), Approved)
+        await core.market(90_000)
+        assert core.portfolio.holdings[SPX].position == 500
+        await core.exits.mend()
+        assert [data for data in core.scribe.of("verdict") if data["verdict"] == "denied"] == []
+        assert [leg.qty for leg in _legs(core)] == [500]
+
+    asyncio.run(story())
+
+
+async def _bar(core: Core, symbol: InstrumentId) -> None:
+    core.steps += 1
+    bar = replace(core.bar(100_000), instrument=symbol)
+    await core.venue.step(bar, core.steps)
+    await core.desk.collect()
+    core.portfolio.mark(bar)
