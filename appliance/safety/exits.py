@@ -12,7 +12,7 @@ in which it sold is followed at once by the next. After a round that left someth
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol, TypeAlias
 
 from appliance.domain.errors import PeerError, TransportError
@@ -22,7 +22,7 @@ from appliance.domain.intent import Intent, OrderType, Side, TimeInForce
 from appliance.domain.money import PPM_ONE, Qty, round_down
 from appliance.domain.order import Order, OrderEvent, OrderState, VenueOrder
 from appliance.domain.verdict import Approved, Denied, Flag, OrderClass, Verdict
-from appliance.ports import Clock, Venue
+from appliance.ports import Clock, InstrumentView, Venue
 
 SWEEP_NS = 2_000_000_000  # validity window and margin: what was in flight has arrived or never will
 LADDER = (1, 2, 4, 0)  # collars an exit may go from the reference, try by try; 0: a market order
@@ -81,7 +81,11 @@ class ExitDesk(Protocol):
 
 
 class Held(Protocol):
-    """Who holds what."""
+    """Who holds what, and what the account holds."""
+
+    def view(self, instrument: InstrumentId) -> InstrumentView | None:
+        """None if not configured."""
+        ...
 
     def held(self) -> Sequence[tuple[SourceId, Instrument, int]]:
         """(source, instrument, signed quantity) of everything that is not zero."""
@@ -169,9 +173,11 @@ class ExitFlow:
         key = source, instrument.symbol
         if key in self._leaving or self._clock.mono_ns() < self._not_before.get(key, 0):
             return
-        if any(self._is_at_work(order, *key) for order in self._desk.orders.live()):
-            return
-        if _room(self._held, self._desk.orders.live(), key, quantity) < instrument.min_qty:
+        own = [order for order in self._desk.orders.live() if _is_exit(order, *key)]
+        if any(order.time_in_force is TimeInForce.IOC for order in own):
+            return  # one that rests may do so for ever, and is cancelled for one that does not
+        room = _room(self._held.view(instrument.symbol), quantity, sum(order.exposed for order in own))
+        if room < instrument.min_qty:
             return
         self._leaving.add(key)
         try:
@@ -196,8 +202,7 @@ class ExitFlow:
             gone = [leg for leg in legs if leg.id not in {each.id for each in kept}]
             await self._protect(gone, abs(quantity) - sum(leg.leaves for leg in kept))
             return
-        room = _room(self._held, self._desk.orders.live(), (source, symbol), quantity)
-        most = min(abs(quantity), room)
+        most = min(abs(quantity), _room(self._held.view(symbol), quantity))
         qty = round_down(min(abs(quantity) * share_ppm // PPM_ONE, most), instrument.lot)
         qty = max(qty, min(most, instrument.min_qty))
         if qty == 0:
@@ -207,7 +212,7 @@ class ExitFlow:
         if not together.sent:
             self._climb(source, symbol)
             self._wait(source, symbol)
-        closable = min(abs(quantity), _net(self._held, symbol, quantity))
+        closable = min(abs(quantity), _closable(self._held.view(symbol), quantity))
         await self._protect(legs, closable - sum(together.sent))
 
     async def _send_slices(self, together: _Round, held: int, qty: int, purpose: str) -> None:
@@ -296,10 +301,6 @@ class ExitFlow:
         ids = {OrderId(leg.link.list_id) for leg in legs if leg.link is not None and leg.link.follows}
         return [order for order in map(self._desk.orders.get, ids) if order is not None and order.leaves > 0]
 
-    def _is_at_work(self, order: Order, source: SourceId, symbol: InstrumentId) -> bool:
-        """An exit that rests may do so for ever and is cancelled for one that does not."""
-        return order.time_in_force is TimeInForce.IOC and _is_exit(order, source, symbol)
-
     def _still_held(self, source: SourceId, symbol: InstrumentId, before: int) -> int:
         for holder, instrument, quantity in self._held.held():
             if (holder, instrument.symbol) == (source, symbol) and (quantity > 0) is (before > 0):
@@ -329,7 +330,7 @@ class ExitFlow:
         for leg in legs:
             sign = leg.side.opposite.sign
             held = abs(self._still_held(leg.source, leg.instrument, sign))
-            qty = min(rest, held, leg.leaves, _net(self._held, leg.instrument, sign))
+            qty = min(rest, held, leg.leaves, _closable(self._held.view(leg.instrument), sign))
             if qty <= 0:
                 continue
             rest -= qty
@@ -349,28 +350,24 @@ class ExitFlow:
             )
 
 
-def _room(held: Held, live: Iterable[Order], key: Key, quantity: int) -> int:
-    """What the account has to close on this side, beside what works there and is no exit of this source's.
+
+def _closable(view: InstrumentView | None, quantity: int) -> int:
+    """What the account holds on the side of `quantity`, 0 if it holds the other."""
+    if view is None:
+        return 0
+    return max(0, view.position if quantity > 0 else -view.position)
+
+
+def _room(view: InstrumentView | None, quantity: int, own: int = 0) -> int:
+    """What an exit of `quantity` may have, as the gate counts it. own: working exits it takes the place of.
 
     Other sources may hold the opposite, or be leaving too: a larger exit would turn the account, which makes
     it an entry, and outside of NORMAL it would be denied whole.
     """
-    side = Side.SELL if quantity > 0 else Side.BUY
-    beside = sum(
-        order.exposed
-        for order in live
-        if order.side is side
-        and order.instrument == key[1]
-        and order.order_class is not OrderClass.PROTECTIVE
-        and not _is_exit(order, *key)
-    )
-    return max(0, _net(held, key[1], quantity) - beside)
-
-
-def _net(held: Held, symbol: InstrumentId, quantity: int) -> int:
-    """What the account holds on the side of `quantity`, 0 if it holds the other."""
-    net = sum(each for _, instrument, each in held.held() if instrument.symbol == symbol)
-    return max(0, net if quantity > 0 else -net)
+    if view is None:
+        return 0
+    working = view.working_sell if quantity > 0 else view.working_buy
+    return max(0, _closable(view, quantity) - working + own)
 
 
 def _is_exit(order: Order, source: SourceId, symbol: InstrumentId) -> bool:
