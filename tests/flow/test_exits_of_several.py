@@ -11,11 +11,11 @@ import pytest
 from msgspec.structs import replace
 
 from appliance.domain.ids import InstrumentId, SourceId
-from appliance.domain.intent import OrderType, Side
+from appliance.domain.intent import ListKind, OrderType, Side
 from appliance.domain.mode import Mode
 from appliance.domain.money import Ppm, Price, Qty
 from appliance.domain.order import Order
-from appliance.domain.verdict import Approved, OrderClass
+from appliance.domain.verdict import Approved, ApprovedList, OrderClass
 from appliance.portfolio.correlation import CorrelationTerms
 from tests.kit import BOT, SECOND, SPX, Core, source_limits, spx
 from tests.risk_kit import instrument
@@ -184,3 +184,21 @@ async def _bar(core: Core, symbol: InstrumentId) -> None:
     await core.venue.step(bar, core.steps)
     await core.desk.collect()
     core.portfolio.mark(bar)
+
+
+def test_legs_of_others_that_wait_for_their_lead_take_nothing_from_an_exit() -> None:
+    """Until the lead fills there is nothing they could close, and the gate does not count them either."""
+
+    async def story() -> None:
+        core = await _core(1_000, 0)
+        core.safety.mode = Mode.NORMAL
+        limit = {"source": OTHER, "qty": Qty(800), "order_type": OrderType.LIMIT}
+        lead = core.intent(price=Price(96_000), **limit)
+        profit = core.intent(side=Side.SELL, price=Price(104_000), **limit)
+        assert isinstance(await core.desk.place_list(ListKind.OTO, [lead, profit]), ApprovedList)
+        await core.exits.leave_everything("stopped")
+        assert _sent(core) == [800, 1_000]
+        await core.market(100_000)
+        assert core.portfolio.is_flat()
+
+    asyncio.run(story())
