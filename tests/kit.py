@@ -26,6 +26,7 @@ from appliance.orders.fees import FeeBook
 from appliance.orders.identity import IdLedger
 from appliance.orders.plan import Recipe
 from appliance.orders.reconcile import fate
+from appliance.portfolio.correlation import CorrelationTerms
 from appliance.portfolio.portfolio import Portfolio
 from appliance.ports import GuardStatus, PageReading, Ticket
 from appliance.risk.breaker import BreakerSettings
@@ -340,14 +341,20 @@ class Core:
         with_limits: bool = True,
         with_source: bool = True,
         orders: Orders | None = None,
+        also: Sequence[Instrument] = (),
+        beside: Mapping[SourceId, SourceLimits] | None = None,
+        correlation: CorrelationTerms | None = None,
+        scribe: FakeScribe | None = None,
     ) -> None:
+        """also: more instruments, under the same limits.  beside: more sources."""
         self.instrument = instrument or spx()
+        traded, more = [self.instrument, *also], dict(beside or {})
         self.clock = FakeClock()
         self.guard = FakeGuard(self.clock)
         self.latch = CoreLatch(self.guard, self.clock)
         self.latch.clear(self.guard.state)
         self.holds = Holds()
-        self.scribe = FakeScribe()
+        self.scribe = scribe or FakeScribe()
         self.patience = FakePatience()
         self.safety = SafetyController(
             self.guard, self.latch, self.holds, self.clock, self.scribe, tamper_is_emergency=False
@@ -357,11 +364,16 @@ class Core:
         self.safety.recovery.armed()
         self.limits = Limits(
             account=account or account_limits(),
-            instruments={SPX: limits or instrument_limits()} if with_limits else {},
-            sources={BOT: source or source_limits()} if with_source else {},
+            instruments={
+                each.symbol: limits or instrument_limits() for each in traded if with_limits
+            },
+            sources=({BOT: source or source_limits()} if with_source else {}) | more,
         )
         self.portfolio = Portfolio(
-            [self.instrument], Amount(cash * AMOUNT_ONE), {BOT: Amount(1_000_000 * AMOUNT_ONE)}
+            traded,
+            Amount(cash * AMOUNT_ONE),
+            {name: Amount(1_000_000 * AMOUNT_ONE) for name in (BOT, *more)},
+            correlation,
         )
         self.terms = PaperTerms(
             start_cash=Amount(cash * AMOUNT_ONE),
@@ -371,7 +383,7 @@ class Core:
             depth_value=Amount(100_000 * AMOUNT_ONE),
             allow_short=True,
         )
-        self.engine = PaperEngine("test", [self.instrument], self.terms)
+        self.engine = PaperEngine("test", traded, self.terms)
         self.venue = InProcessPaper(self.engine, make_recheck(self.latch, self.clock), faults)
         self.ids = IdLedger()
         self.breakers = Breakers(breaker_settings(), self.clock.mono_ns)

@@ -24,6 +24,7 @@ LIFECYCLE: dict[tuple[S, E], S] = {
     (S.RECORDED, E.FILL_LAST): S.FILLED,
     (S.RECORDED, E.CANCELED): S.CANCELED,
     (S.RECORDED, E.EXPIRE): S.EXPIRED,
+    (S.RECORDED, E.CANCEL_REFUSED): S.RECORDED,  # a cancel overtook it before a crash: look it up
     (S.RECORDED, E.NOT_FOUND): S.NEVER_ARRIVED,
     # written to the wire, no answer yet
     (S.SENT, E.HOLD): S.HELD,
@@ -51,6 +52,7 @@ LIFECYCLE: dict[tuple[S, E], S] = {
     (S.UNKNOWN, E.CANCELED): S.CANCELED,
     (S.UNKNOWN, E.EXPIRE): S.EXPIRED,
     (S.UNKNOWN, E.CANCEL_SEND): S.CANCEL_SENT,
+    (S.UNKNOWN, E.CANCEL_REFUSED): S.UNKNOWN,  # likewise; a cancel on its way is not in the log
     (S.UNKNOWN, E.LOSE): S.UNKNOWN,
     (S.UNKNOWN, E.NOT_FOUND): S.NEVER_ARRIVED,
     # at the venue, waiting for its lead
@@ -155,6 +157,7 @@ LIFECYCLE: dict[tuple[S, E], S] = {
     (S.REJECTED, E.REJECT): S.REJECTED,
     (S.REJECTED, E.FILL_PART): S.PARTIALLY_FILLED,  # refused by one stage, filled by another: money moved
     (S.REJECTED, E.FILL_LAST): S.FILLED,
+    (S.REJECTED, E.CANCEL_REFUSED): S.REJECTED,  # our cancel crossed the refusal
     (S.NEVER_ARRIVED, E.HOLD): S.HELD,  # the venue knows it after all: better late than orphaned
     (S.NEVER_ARRIVED, E.ACCEPT): S.WORKING,
     (S.NEVER_ARRIVED, E.TRIGGER): S.TRIGGERED,
@@ -162,6 +165,7 @@ LIFECYCLE: dict[tuple[S, E], S] = {
     (S.NEVER_ARRIVED, E.FILL_LAST): S.FILLED,
     (S.NEVER_ARRIVED, E.CANCELED): S.CANCELED,
     (S.NEVER_ARRIVED, E.EXPIRE): S.EXPIRED,
+    (S.NEVER_ARRIVED, E.CANCEL_REFUSED): S.NEVER_ARRIVED,  # the venue says so too
 }
 """(state, event) → state. STOPPED_AT_WIRE has no row: an order that never left cannot come back."""
 

@@ -22,7 +22,7 @@ from appliance.domain.intent import Intent, OrderType, Side, TimeInForce
 from appliance.domain.money import PPM_ONE, Qty, round_down
 from appliance.domain.order import Order, OrderEvent, OrderState, VenueOrder
 from appliance.domain.verdict import Approved, Denied, Flag, OrderClass, Verdict
-from appliance.ports import Clock, Venue
+from appliance.ports import Clock, InstrumentView, Venue
 
 SWEEP_NS = 2_000_000_000  # validity window and margin: what was in flight has arrived or never will
 LADDER = (1, 2, 4, 0)  # collars an exit may go from the reference, try by try; 0: a market order
@@ -81,7 +81,11 @@ class ExitDesk(Protocol):
 
 
 class Held(Protocol):
-    """Who holds what."""
+    """Who holds what, and what the account holds."""
+
+    def view(self, instrument: InstrumentId) -> InstrumentView | None:
+        """None if not configured."""
+        ...
 
     def held(self) -> Sequence[tuple[SourceId, Instrument, int]]:
         """(source, instrument, signed quantity) of everything that is not zero."""
@@ -150,7 +154,7 @@ class ExitFlow:
         live = self._desk.orders.live()
         await self._desk.cancel_all([order for order in live if order.order_class is OrderClass.INCREASE])
         await self._desk.collect()
-        left = [order for order in await self._venue.open_orders() if self._may_increase(order)]
+        left = [order for order in await self._venue.open_orders() if _may_increase(order)]
         await self._desk.cancel_all((), [o for o in left if self._desk.orders.get(o.order_id) is None])
         await self._desk.collect()
         if not left and now_ns - self._swept_since_ns >= SWEEP_NS:
@@ -169,7 +173,11 @@ class ExitFlow:
         key = source, instrument.symbol
         if key in self._leaving or self._clock.mono_ns() < self._not_before.get(key, 0):
             return
-        if any(self._is_at_work(order, *key) for order in self._desk.orders.live()):
+        own = [order for order in self._desk.orders.live() if _is_exit(order, *key)]
+        if any(order.time_in_force is TimeInForce.IOC for order in own):
+            return  # one that rests may do so for ever, and is cancelled for one that does not
+        room = _room(self._held.view(instrument.symbol), quantity, sum(order.exposed for order in own))
+        if room < instrument.min_qty:
             return
         self._leaving.add(key)
         try:
@@ -181,7 +189,7 @@ class ExitFlow:
         self, source: SourceId, instrument: Instrument, quantity: int, purpose: str, share_ppm: int
     ) -> None:
         symbol = instrument.symbol
-        working = [order for order in self._desk.orders.live() if self._is_exit(order, source, symbol)]
+        working = [order for order in self._desk.orders.live() if _is_exit(order, source, symbol)]
         legs = self._desk.orders.protective(symbol, source)
         for order in (*self._leads(legs), *legs, *working):  # an exit that rests must not keep this one away
             await self._desk.cancel(order)
@@ -194,8 +202,9 @@ class ExitFlow:
             gone = [leg for leg in legs if leg.id not in {each.id for each in kept}]
             await self._protect(gone, abs(quantity) - sum(leg.leaves for leg in kept))
             return
-        qty = round_down(abs(quantity) * share_ppm // PPM_ONE, instrument.lot)
-        qty = max(qty, min(abs(quantity), instrument.min_qty))
+        most = min(abs(quantity), _room(self._held.view(symbol), quantity))
+        qty = round_down(min(abs(quantity) * share_ppm // PPM_ONE, most), instrument.lot)
+        qty = max(qty, min(most, instrument.min_qty))
         if qty == 0:
             return
         together = _Round((source, symbol), legs)
@@ -203,9 +212,8 @@ class ExitFlow:
         if not together.sent:
             self._climb(source, symbol)
             self._wait(source, symbol)
-            await self._protect(legs, abs(quantity))
-            return
-        await self._protect(legs, abs(quantity) - sum(together.sent))
+        closable = min(abs(quantity), _closable(self._held.view(symbol), quantity))
+        await self._protect(legs, closable - sum(together.sent))
 
     async def _send_slices(self, together: _Round, held: int, qty: int, purpose: str) -> None:
         """Slice by slice as the gate cuts it; ends with the first that is refused or got lost.
@@ -231,7 +239,7 @@ class ExitFlow:
             wide = len(together.sent) < self._width.get(together.key, self._at_once)
             if not wide or Flag.SLICED not in verdict.flags or self._is_lost(verdict.order_id):
                 return
-            working = sum(o.leaves for o in self._desk.orders.live() if self._is_exit(o, source, symbol))
+            working = sum(o.leaves for o in self._desk.orders.live() if _is_exit(o, source, symbol))
             qty = min(qty - verdict.qty, abs(self._still_held(source, symbol, held)) - working)
 
     def _is_lost(self, order_id: OrderId) -> bool:
@@ -288,20 +296,10 @@ class ExitFlow:
                 self._desk.settle(order, event, "looked up")
         return len(self._desk.orders.unsettled())
 
-    def _may_increase(self, order: VenueOrder) -> bool:
-        return not order.reduce_only and order.parent is None
-
     def _leads(self, legs: Sequence[Order]) -> list[Order]:
         """Entries that still fill and would grow the position behind the legs that are being cancelled."""
         ids = {OrderId(leg.link.list_id) for leg in legs if leg.link is not None and leg.link.follows}
         return [order for order in map(self._desk.orders.get, ids) if order is not None and order.leaves > 0]
-
-    def _is_exit(self, order: Order, source: SourceId, symbol: InstrumentId) -> bool:
-        return (order.order_class, order.source, order.instrument) == (OrderClass.REDUCE, source, symbol)
-
-    def _is_at_work(self, order: Order, source: SourceId, symbol: InstrumentId) -> bool:
-        """An exit that rests may do so for ever and is cancelled for one that does not."""
-        return order.time_in_force is TimeInForce.IOC and self._is_exit(order, source, symbol)
 
     def _still_held(self, source: SourceId, symbol: InstrumentId, before: int) -> int:
         for holder, instrument, quantity in self._held.held():
@@ -328,10 +326,11 @@ class ExitFlow:
         return order is None or order.state in _REFUSED
 
     async def _protect(self, legs: Sequence[Order], rest: int) -> None:
-        """Places the legs again, as far as `rest` reaches."""
+        """Places the legs again, as far as `rest`, the source's holding and the account's reach."""
         for leg in legs:
-            held = abs(self._still_held(leg.source, leg.instrument, leg.side.opposite.sign))
-            qty = min(rest, held, leg.leaves)
+            sign = leg.side.opposite.sign
+            held = abs(self._still_held(leg.source, leg.instrument, sign))
+            qty = min(rest, held, leg.leaves, _closable(self._held.view(leg.instrument), sign))
             if qty <= 0:
                 continue
             rest -= qty
@@ -349,3 +348,31 @@ class ExitFlow:
                     protects=leg.protects,
                 )
             )
+
+
+
+def _closable(view: InstrumentView | None, quantity: int) -> int:
+    """What the account holds on the side of `quantity`, 0 if it holds the other."""
+    if view is None:
+        return 0
+    return max(0, view.position if quantity > 0 else -view.position)
+
+
+def _room(view: InstrumentView | None, quantity: int, own: int = 0) -> int:
+    """What an exit of `quantity` may have, as the gate counts it. own: working exits it takes the place of.
+
+    Other sources may hold the opposite, or be leaving too: a larger exit would turn the account, which makes
+    it an entry, and outside of NORMAL it would be denied whole.
+    """
+    if view is None:
+        return 0
+    working = view.working_sell if quantity > 0 else view.working_buy
+    return max(0, _closable(view, quantity) - working + own)
+
+
+def _is_exit(order: Order, source: SourceId, symbol: InstrumentId) -> bool:
+    return (order.order_class, order.source, order.instrument) == (OrderClass.REDUCE, source, symbol)
+
+
+def _may_increase(order: VenueOrder) -> bool:
+    return not order.reduce_only and order.parent is None

@@ -282,6 +282,8 @@ S4.5 An order is never posted again
  flow/test_before_sending.py::test_an_order_is_never_posted_twice_by_the_connection
  flow/test_appliance.py::test_a_killed_core_comes_back_with_the_venues_truth
  flow/test_execution_crash.py::test_a_crash_between_record_and_answer_is_looked_up_and_not_sent_again
+ faults/test_crash_matrix.py::test_whenever_the_core_dies_the_log_and_the_venue_agree_afterwards
+ faults/test_crash_runs.py::test_killed_cores_leave_a_log_that_equals_the_venue
 S4.6 An unknown fate is looked up by id; "not found" counts only after window and margin
  flow/test_core_exits.py::test_an_unknown_fate_is_looked_up_and_never_sent_again
  flow/test_core_exits.py::test_not_found_is_not_believed_before_the_window_has_passed
@@ -388,6 +390,7 @@ S7.1 Only instruments on the allow-list are liquidated
  flow/test_exit_legs.py::test_only_what_is_configured_is_ever_liquidated
 S7.2 At most the net quantity that came from fills through the appliance
  flow/test_exit_legs.py::test_liquidation_never_sends_more_than_came_from_fills
+ flow/test_exits_of_several.py::test_an_account_whose_sources_hold_both_sides_is_liquidated
 S7.3 Capped by the venue's free plus cancelled-locked balance
  flow/test_exit_legs.py::test_liquidation_at_the_venue_cannot_cross_zero
  open: the paper venue has no free or locked balance; there reduce-only is the cap. A live venue needs its own
@@ -431,6 +434,7 @@ S8.2 CANCEL and exits wait at most 50 ms for the log, then go
 S8.3 With the record in a pre-allocated ring in /run and a GAP entry owed
  flow/test_core_exits.py::test_an_exit_leaves_although_the_log_is_slow_and_owes_a_gap
  flow/test_owed_to_the_log.py::test_each_act_is_repaid_once_over_restarts
+ faults/test_crash_matrix.py::test_an_exit_that_left_before_its_record_was_durable_is_owed_and_found
 S8.4 A store error or exit 78 while tripped or with open orders first runs the cancel-only path
  unit/test_core_ends.py::test_a_lost_log_cancels_before_the_process_ends
  open: after exit 78 with the gate open the cancel-only process waits 30 s (D35); tested on its pure part
