@@ -108,11 +108,8 @@ class Life:
         )
         core, restored = self.core, session.restored
         core.clock.mono = core.guard.heartbeat_ns = time.monotonic_ns()
-        for order_id, state in known_orders(place.settings.directory):
-            core.ids.add(order_id, state)
-        assert len(core.ids) == len(IdLedger.restored(known_orders(place.settings.directory)))
-        fees = restore_fees(session, {SPX: core.instrument})
-        core.fees._volume = fees._volume
+        core.ids._seen = IdLedger.restored(known_orders(place.settings.directory))._seen
+        core.fees._volume = restore_fees(session, {SPX: core.instrument})._volume
         core.desk._patience = LoopPatience()
         core.desk._owe = exits_into(ring)
         for source, fill in restored.fills:

@@ -364,10 +364,10 @@ def _room(view: InstrumentView | None, quantity: int, own: int = 0) -> int:
     Other sources may hold the opposite, or be leaving too: a larger exit would turn the account, which makes
     it an entry, and outside of NORMAL it would be denied whole.
     """
-    if view is None:
+    closable = _closable(view, quantity)
+    if view is None or not closable:
         return 0
-    working = view.working_sell if quantity > 0 else view.working_buy
-    return max(0, _closable(view, quantity) - working + own)
+    return max(0, closable - (view.working_sell if quantity > 0 else view.working_buy) + own)
 
 
 def _is_exit(order: Order, source: SourceId, symbol: InstrumentId) -> bool:

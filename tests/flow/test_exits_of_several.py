@@ -202,3 +202,27 @@ def test_legs_of_others_that_wait_for_their_lead_take_nothing_from_an_exit() -> 
         assert core.portfolio.is_flat()
 
     asyncio.run(story())
+
+
+@pytest.mark.parametrize(("held", "sent"), [(100, [100]), (101, [100]), (500, [125]), (99, [])])
+def test_a_share_below_the_smallest_order_is_the_smallest_order(held: int, sent: list[int]) -> None:
+    """A quarter, but never less than the venue takes; what is smaller altogether is left alone."""
+
+    async def story() -> None:
+        core = await _core(held, 0)
+        core.portfolio.sources[BOT].lots[SPX].instrument = spx(min_qty=100)
+        await core.exits.leave_everything("reduce", 250_000)
+        assert _sent(core) == sent
+
+    asyncio.run(story())
+
+
+def test_an_instrument_that_is_not_configured_is_left_alone() -> None:
+    """Nobody knows what the account holds of it, and the gate would deny it."""
+
+    async def story() -> None:
+        core = await _core(100, 0)
+        await core.exits.leave(BOT, instrument(FUT), 100, "liquidate")
+        assert _sent(core) == []
+
+    asyncio.run(story())
