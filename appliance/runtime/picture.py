@@ -220,8 +220,11 @@ def limit_lines(config: Config) -> tuple[LimitLine, ...]:
         LimitLine("account", "leverage", format_share(limits.leverage)),
         LimitLine("account", "correlation", format_share(limits.correlation)),
         LimitLine("account", "daily loss", format_share(limits.daily_loss)),
+        LimitLine("account", "loss told of, slowed", " ".join(map(format_share, _marks(config)))),
         LimitLine("account", "drawdown", format_share(limits.drawdown)),
     ]
+    kept = f"{limits.messages} a second, {format_share(limits.messages_kept)} kept for exits"
+    lines.append(LimitLine("account", "messages", kept))
     lines += _breaker_lines(config.breaker)
     for symbol, table in config.instruments.items():
         if table.limits is None:
@@ -230,6 +233,7 @@ def limit_lines(config: Config) -> tuple[LimitLine, ...]:
         money = _money(table.limits.max_order_value)
         lines += [
             LimitLine(symbol, "largest order", f"{table.limits.max_order_qty}, {money}"),
+            LimitLine(symbol, "largest position", table.limits.max_position),
             LimitLine(symbol, "price collar", format_share(table.limits.collar)),
             LimitLine(symbol, "furthest stop", format_share(table.limits.max_stop)),
         ]
@@ -237,7 +241,13 @@ def limit_lines(config: Config) -> tuple[LimitLine, ...]:
         money = _money(strategy.allocation)
         lines.append(LimitLine(name, "allocation", money))
         lines.append(LimitLine(name, "drawdown", format_share(strategy.drawdown)))
+        entries = f"{strategy.entries} in {_span(strategy.entries_window)}"
+        lines.append(LimitLine(name, "entries, messages", f"{entries}; {strategy.messages} a second"))
     return tuple(lines)
+
+
+def _marks(config: Config) -> tuple[int, int]:
+    return int(config.limits.loss_alert), int(config.limits.loss_slow)
 
 
 def _breaker_lines(breaker: BreakerConfig) -> tuple[LimitLine, ...]:
@@ -247,6 +257,11 @@ def _breaker_lines(breaker: BreakerConfig) -> tuple[LimitLine, ...]:
         LimitLine("breakers", "most failures", f"{format_share(breaker.open_above)} {window}"),
         LimitLine("breakers", "trial", trial),
     )
+
+
+def _span(duration_ns: int) -> str:
+    days, rest = divmod(duration_ns, 86_400_000_000_000)
+    return f"{days} d" if days and not rest else _seconds(duration_ns)
 
 
 def _seconds(duration_ns: int) -> str:

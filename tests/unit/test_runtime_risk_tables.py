@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from appliance.domain.errors import ConfigError
-from appliance.domain.ids import InstrumentId
+from appliance.domain.ids import InstrumentId, SourceId
 from appliance.domain.money import AMOUNT_ONE
 from appliance.runtime.config import Config
 from appliance.runtime.config_load import EXAMPLE, load_config
@@ -54,6 +54,17 @@ def test_the_example_says_what_it_means(tmp_path: Path) -> None:
     told = {(line.scope, line.name): line.value for line in limit_lines(config)}
     assert told["account", "leverage"] == "100 %"
     assert told["account", "correlation"] == "70 %"
+    assert told["account", "loss told of, slowed"] == "1 % 2 %"
+    assert told["account", "messages"] == "50 a second, 40 % kept for exits"
+    assert told["SPX", "largest position"] == "1000"
+    assert told["trend-spx", "entries, messages"] == "20 in 30 d; 10 a second"
+    assert (account.loss_alert_ppm, account.loss_slow_ppm) == (10_000, 20_000)
+    assert (account.messages, account.messages_kept_ppm, account.duplicate_window_ns) == (50, 400_000, 10**9)
+    source = make_limits(config, instruments).sources[SourceId("trend-spx")]
+    assert (source.messages, source.entries, source.entries_window_ns) == (10, 20, 30 * DAY)
+    limits = make_limits(config, instruments).instruments[InstrumentId("SPX")]
+    assert limits.max_position_qty == 100_000
+    assert (limits.max_spread_ppm, limits.max_deviation_ppm) == (20_000, 50_000)
 
 
 def test_margin_tables_become_terms(tmp_path: Path) -> None:
@@ -85,6 +96,26 @@ def test_a_correlation_nobody_can_mean_is_refused(tmp_path: Path, old: str, new:
     assert "limits.correlation" in refused.value.what
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ('loss_alert = "1 %"', 'loss_alert = "2.1 %"', "out of order"),
+        ('loss_slow = "2 %"', 'loss_slow = "3.1 %"', "out of order"),
+        ("messages = 50", "messages = 0", "limits.messages"),
+        ('messages_kept = "40 %"', 'messages_kept = "100 %"', "limits.messages"),
+        ("messages = 10 ", "messages = 0 ", "trend-spx can never act"),
+        ("entries = 20 ", "entries = 0 ", "trend-spx can never act"),
+        ('entries_window = "30 d"  ', 'entries_window = "0 s"  ', "trend-spx can never act"),
+        ('max_position = "1000"  ', 'max_position = "many"  ', "max_position"),
+    ],
+)
+def test_a_pace_nobody_can_mean_is_refused(tmp_path: Path, old: str, new: str, says: str) -> None:
+    """Marks above their limit, nothing left for entries, a strategy that may do nothing."""
+    config = _load(tmp_path, (old, new))
+    with pytest.raises(ConfigError, match=says):
+        make_limits(config, make_instruments(config))
+
+
 @pytest.mark.parametrize(("margin", "good"), [("100 %", True), ("99.9999 %", False)])
 def test_a_margin_cover_below_all_of_it_is_refused(tmp_path: Path, margin: str, good: bool) -> None:
     """It would let through what the venue rejects, and a suggestion would divide by nothing at 0 %."""
@@ -106,6 +137,10 @@ def test_a_margin_cover_below_all_of_it_is_refused(tmp_path: Path, margin: str, 
         "correlation_interval",
         "correlation_window",
         "correlation_sample",
+        "loss_alert",
+        "loss_slow",
+        "messages_kept",
+        "duplicate_window",
     ],
 )
 def test_no_limit_has_a_default(tmp_path: Path, key: str) -> None:
