@@ -26,17 +26,19 @@ from appliance.portfolio.ledger import Ledger
 from appliance.portfolio.series import Series
 from appliance.portfolio.totals import Totals
 
-WORKING_STATES = (
-    OrderState.WORKING,
-    OrderState.RECORDED,
-    OrderState.SENT,
-    OrderState.PARTIALLY_FILLED,
-    OrderState.CANCEL_SENT,
-    OrderState.UNKNOWN,
-    OrderState.HELD,
-    OrderState.TRIGGERED,
+WORKING_STATES = frozenset(
+    {
+        OrderState.WORKING,
+        OrderState.RECORDED,
+        OrderState.SENT,
+        OrderState.PARTIALLY_FILLED,
+        OrderState.CANCEL_SENT,
+        OrderState.UNKNOWN,
+        OrderState.HELD,
+        OrderState.TRIGGERED,
+    }
 )
-"""What can still fill. A tuple: a set would hash the member, in Python 3.11 by a Python function."""
+"""What can still fill."""
 
 # Python 3.11 looks an enum member up in 90 ns, a global in 3; every fill and order passes here.
 _BUY, _INCREASE = Side.BUY, OrderClass.INCREASE
@@ -194,18 +196,24 @@ class Portfolio:
         holding = self.holdings[order.instrument]
         live = order.state in WORKING_STATES
         self.ledger.follow(order, live=live)
-        before = self._working.pop(order.id, None)
+        before = self._working.get(order.id)
         leaves, cost, reference = before or (0, 0, max(holding.ask, holding.last))
         now_leaves = (order.exposed if counted is None else counted) if live else 0
         now_cost = dear = 0
         if now_leaves and order.order_class is _INCREASE:
             dear = entry_price(order, reference)
             now_cost = now_leaves * dear * holding.instrument.amount_factor
+        if now_leaves == leaves and now_cost == cost:
+            return  # it was sent, or accepted: nothing of what the gate reads depends on it
         holding.work(order, now_leaves - leaves, dear)
-        if now_cost != cost and order.source in self.sources:
-            self.sources[order.source].working_cost += now_cost - cost
+        if now_cost != cost:
+            source = self.sources.get(order.source)
+            if source is not None:
+                source.working_cost += now_cost - cost
         if now_leaves:
             self._working[order.id] = (now_leaves, now_cost, reference)
+        elif before is not None:
+            del self._working[order.id]
         self.totals.update(holding)
         self.gross = self.totals.gross
         self._follow(holding)

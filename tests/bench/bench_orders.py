@@ -18,7 +18,7 @@ from msgspec.structs import replace
 
 from appliance.domain.ids import InstrumentId, IntentId, OrderId, derive_order_id
 from appliance.domain.intent import Intent, OrderType
-from appliance.domain.money import AMOUNT_ONE, Amount, Price, Qty
+from appliance.domain.money import AMOUNT_ONE, PPM_ONE, Amount, Ppm, Price, Qty
 from appliance.domain.observation import Bar
 from appliance.domain.order import Accepted, Canceled, Order, OrderEvent
 from appliance.domain.reasons import Reason
@@ -28,6 +28,7 @@ from appliance.orders.booking import Booking
 from appliance.orders.costs import Costs
 from appliance.orders.desk import Desk
 from appliance.orders.identity import IdLedger
+from appliance.portfolio.correlation import CorrelationTerms
 from appliance.portfolio.portfolio import Portfolio
 from appliance.risk.gate import Gate
 from appliance.risk.limits import Limits
@@ -38,6 +39,7 @@ from tests.audit_support import new_log
 from tests.bench.measure import Case, case_of
 from tests.kit import (
     BOT,
+    DAY,
     SECOND,
     SPX,
     Core,
@@ -75,7 +77,9 @@ class Desktop:
             sources={BOT: source_limits(instruments=frozenset(self.symbols), allocation=10**24)},
         )
         cash = Amount(10**9 * AMOUNT_ONE)
-        self.portfolio = Portfolio(made, cash, {BOT: cash})
+        # Whatever moves with what is held may be bought: the control is asked and answers, and lets pass.
+        terms = CorrelationTerms(limit_ppm=Ppm(PPM_ONE), interval_ns=DAY, window=30, sample=30)
+        self.portfolio = Portfolio(made, cash, {BOT: cash}, terms)
         for symbol in self.symbols:
             core.clock.utc += 1
             self.portfolio.mark(_bar(symbol, core.clock.utc))
