@@ -50,8 +50,10 @@ def format_scaled(value: int, exp: int) -> str:
     sign, magnitude = ("-", -value) if value < 0 else ("", value)
     if exp == 0:
         return f"{sign}{magnitude}"
-    whole, fraction = divmod(magnitude, 10**exp)
-    return f"{sign}{whole}.{fraction:0{exp}d}"
+    digits = f"{magnitude}"
+    if len(digits) <= exp:
+        digits = digits.zfill(exp + 1)
+    return f"{sign}{digits[:-exp]}.{digits[-exp:]}"
 
 
 def format_amount(value: int, decimals: int = 2) -> str:

@@ -136,12 +136,12 @@ class Portfolio:
     def source_exposure(self, source: SourceId) -> int:
         """An amount; 0 for a source without an allocation (the gate denies it for want of limits)."""
         allocation = self.sources.get(source)
-        return allocation.exposure if allocation is not None else 0
+        return allocation.working_cost + allocation.held_cost if allocation is not None else 0
 
     def source_stopped(self, source: SourceId) -> bool:
         """Latched by `stop_source`."""
         allocation = self.sources.get(source)
-        return allocation is not None and bool(allocation.stopped_reason)
+        return allocation is not None and allocation.stopped_reason != ""
 
     def stop_source(self, source: SourceId, reason: str, now_ns: int) -> None:
         """Latches one source shut; the first reason stays."""
@@ -197,7 +197,10 @@ class Portfolio:
         live = order.state in WORKING_STATES
         self.ledger.follow(order, live=live)
         before = self._working.get(order.id)
-        leaves, cost, reference = before or (0, 0, max(holding.ask, holding.last))
+        if before is None:
+            leaves, cost, reference = 0, 0, max(holding.ask, holding.last)
+        else:
+            leaves, cost, reference = before
         now_leaves = (order.exposed if counted is None else counted) if live else 0
         now_cost = dear = 0
         if now_leaves and order.order_class is _INCREASE:
