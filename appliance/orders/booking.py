@@ -111,7 +111,8 @@ class Booking:
         instrument = self.instrument(order.instrument)
         if quiet or instrument is None:
             return  # SEND is not an entry of its own: the verdict before it and the answer after it are
-        data = describe_order(order, instrument) | {"why": why, "seq": seq}
+        data = describe_order(order, instrument)
+        data["why"], data["seq"] = why, seq
         self._scribe.note("order", data, causes=cause_of(order), orders=(order,))
 
     def instrument(self, symbol: InstrumentId) -> Instrument | None:

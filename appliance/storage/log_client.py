@@ -1,7 +1,9 @@
 """The core's side of the audit log: numbers entries, hands them to the writer process, hears what is durable.
 
-Nothing here waits for a disk: `append` encodes and writes to a socket buffer, acknowledgements arrive on
-the event loop. An entry's index is known at once and is final, because one client numbers them all; its
+Nothing here waits for a disk: `append` encodes, what one turn of the event loop appends is written to the
+socket in one piece at the end of that turn, acknowledgements arrive on the loop. A core that dies within the
+turn takes what it appended in it along; nobody has acted on it, since whoever sends waits first. An entry's
+index is known at once and is final, because one client numbers them all; its
 durability is known when `Ticket.durable` returns. Anything that makes durability unknown – the writer says
 Failed, dies, or falls behind the bound – fails every pending and every later ticket, for good (SAFETY 8).
 """
@@ -54,6 +56,7 @@ REF_KEY = "order_id"
 
 BACKLOG_ENTRIES = 50_000
 BACKLOG_BYTES = 64 * 1024 * 1024
+TURN_BYTES = 16 * 1024
 WRITER = (sys.executable, "-m", "appliance.storage.log_writer")
 
 _PACKAGE_ROOT = Path(__file__).parents[2]
@@ -120,10 +123,12 @@ class LogClient(asyncio.Protocol):
         """Not connected yet: see `start`."""
         self._settings = settings
         self._frames = Frames()
-        self._ready: asyncio.Future[Ready] = asyncio.get_running_loop().create_future()
+        self._loop = asyncio.get_running_loop()
+        self._ready: asyncio.Future[Ready] = self._loop.create_future()
         self._changed = asyncio.Event()
         self._sent: deque[tuple[int, int]] = deque()
         self._sent_bytes = 0
+        self._unwritten = bytearray()  # of this turn of the loop
         self._sources: dict[str, int] = {}
         self._size = self._durable = self._signed = 0
         self._root = self._checkpoint = b""
@@ -199,7 +204,7 @@ class LogClient(asyncio.Protocol):
         self._sources[message.source] = message.next
         self._sent.append((self._size, len(data)))
         self._sent_bytes += len(data)
-        self._transport.write(data)
+        self._write(data)
         self._bound_backlog()
         return LogTicket(self, first, self._size)
 
@@ -216,7 +221,7 @@ class LogClient(asyncio.Protocol):
         wanted = self._size
         self._raise_failure()
         if self._transport is not None and self._signed < wanted:
-            self._transport.write(frame(Publish()))
+            self._write(frame(Publish()))
         while self._signed < wanted:
             self._raise_failure()
             if self._gone:
@@ -227,7 +232,7 @@ class LogClient(asyncio.Protocol):
     def refill(self) -> None:
         """Asks the writer to allocate the disk reserve again; `on_reserve` tells how it went."""
         if self.failure is None and self._transport is not None:
-            self._transport.write(frame(Refill()))
+            self._write(frame(Refill()))
 
     async def failed(self) -> InterlockError:
         """Returns the error once the log has failed; the runtime waits on it as a deadly loop."""
@@ -296,17 +301,33 @@ class LogClient(asyncio.Protocol):
 
     def _number(self, entries: Sequence[Entry], orders: Sequence[Order], source: str) -> Append:
         sequence = self._sources.get(source, 0)
-        rows = tuple(
+        first, run = self._size, self._settings.run
+        rows = [
             EntryRow(
                 entry.kind,
                 entry.utc_ns,
                 _ref(entry),
-                encode_entry(self._size + at, source, sequence + at, entry),
+                encode_entry(first + at, source, sequence + at, entry),
             )
             for at, entry in enumerate(entries)
-        )
-        changes = tuple(_order_row(order, self._settings.run) for order in orders)
-        return Append(self._size, source, sequence + len(entries), rows, changes)
+        ]
+        changes = [_order_row(order, run) for order in orders]
+        return Append(first, source, sequence + len(entries), tuple(rows), tuple(changes))
+
+    def _write(self, data: bytes) -> None:
+        """One system call for what one turn brings: a call for each would cost as much as the gate. A long
+        turn does not keep the writer waiting."""
+        if not self._unwritten:
+            self._loop.call_soon(self._flush)
+        self._unwritten += data
+        if len(self._unwritten) >= TURN_BYTES:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._unwritten and self._transport is not None:
+            data = bytes(self._unwritten)
+            self._unwritten.clear()
+            self._transport.write(data)
 
     def _bound_backlog(self) -> None:
         waiting = self._size - self._durable
@@ -317,6 +338,7 @@ class LogClient(asyncio.Protocol):
     async def _let_go(self) -> int:
         """Closes the socket, upon which the writer ends by itself; returns its exit code."""
         self._closing = True
+        self._flush()
         if self._transport is not None:
             self._transport.close()
         code = await self._process.wait() if self._process is not None else 0
@@ -330,6 +352,7 @@ class LogClient(asyncio.Protocol):
             self.failure = error
             if not self._ready.done():
                 self._ready.set_exception(error)
+            self._flush()
             if self._transport is not None:
                 self._transport.close()
         self._wake()
