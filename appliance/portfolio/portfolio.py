@@ -9,6 +9,7 @@ goes out other than by fills is not in it, and a venue whose cash differs for th
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 
 from appliance.domain.errors import InvariantError
@@ -72,7 +73,8 @@ class Portfolio:
         self.resets = PeakResets(self.decline)
         self._positions_value = 0
         self._working: dict[OrderId, tuple[int, int, int]] = {}  # leaves, entry cost, reference price
-        self._priced: dict[InstrumentId, None] = {}  # what is held, the longest without a price first
+        # What is held, the longest without a price first. A dict looks for its first behind all that moved.
+        self._priced: OrderedDict[InstrumentId, None] = OrderedDict()
         self.totals = Totals()
         self.gross = 0  # Σ worst case of every instrument
         self.ledger = Ledger(capital)
@@ -179,7 +181,7 @@ class Portfolio:
         self._revalue(holding)
         now_ns = observation.seen_ns
         if holding.aged:  # the newest price is the last to grow old
-            self._priced[observation.instrument] = self._priced.pop(observation.instrument)
+            self._priced.move_to_end(observation.instrument)
         oldest = next(iter(self._priced), observation.instrument)
         self.equity_ns = self.holdings[oldest].price_ns
         self.decline.observe(self.equity, now_ns)
@@ -301,7 +303,7 @@ class Portfolio:
             del self._priced[symbol]
             return
         priced = sorted([*self._priced, symbol], key=lambda each: self.holdings[each].price_ns)
-        self._priced = dict.fromkeys(priced)
+        self._priced = OrderedDict.fromkeys(priced)
         self.equity_ns = min(self.equity_ns, holding.price_ns)
 
 
