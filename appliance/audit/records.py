@@ -21,13 +21,16 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
-from enum import StrEnum
 from functools import lru_cache
 
 import msgspec
 from msgspec import Struct
 
 from appliance.domain.errors import InvariantError, PeerError
+from appliance.domain.intent import Action, ListKind, OrderType, Side
+from appliance.domain.order import OrderState
+from appliance.domain.reasons import Reason
+from appliance.domain.verdict import OrderClass
 from appliance.ports import Entry
 
 VERSION = 1
@@ -79,6 +82,8 @@ _SOURCE = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 _KIND = re.compile(r"[a-z][a-z0-9_]{0,31}")
 _NS = re.compile(r"0|-?[1-9][0-9]{0,18}")
 _LISTS = (list, tuple)
+_AS_IS = frozenset({str, bool, Action, ListKind, OrderClass, OrderState, OrderType, Reason, Side})
+"""Types whose values the encoder writes as RFC 8785 asks; of the names, every member is ASCII text."""
 
 
 class Record(Struct, frozen=True, forbid_unknown_fields=True):
@@ -122,7 +127,12 @@ def encode_entry(index: int, source: str, sequence: int, entry: Entry) -> bytes:
         VERSION, index, source, sequence, entry.kind, str(int(entry.utc_ns)), str(int(entry.mono_ns)),
         tuple(entry.causes), _plain_mapping(entry.data, 0),
     )  # fmt: skip
-    body = _encode(record)
+    try:
+        body = _encode(record)
+    except UnicodeEncodeError:
+        escaped = {key: _escaped(value) for key, value in record.data.items()}
+        record = msgspec.structs.replace(record, data=escaped)
+        body = _encode(record)
     if len(body) > MAX_BODY:
         body = _encode(msgspec.structs.replace(record, data=_stand_in(record.data)))
     if len(body) > MAX_BODY:
@@ -177,14 +187,17 @@ def _stand_in(data: dict[str, object]) -> dict[str, object]:
 
 
 def _plain_mapping(data: Mapping[str, object], depth: int) -> dict[str, object]:
-    plain = {}
+    """`data` with every value the encoder would write otherwise, or not at all, made plain; a lone surrogate
+    in a text is left to `_escaped`. Most values are texts and names, and this runs for every order."""
+    try:
+        ascii_keys = "".join(data).isascii()
+    except TypeError:
+        ascii_keys = False
+    if not ascii_keys:
+        raise InvariantError(f"audit data has the keys {list(data)!r}: keys are ASCII strings")
+    plain = dict(data)
     for key, value in data.items():
-        if not isinstance(key, str) or not key.isascii():
-            raise InvariantError(f"audit data has the key {key!r}: keys are ASCII strings")
-        # Most values are short ASCII text, and this runs for every order.
-        if (type(value) is str and value.isascii()) or _is_written_as_is(type(value)):
-            plain[key] = value
-        else:
+        if type(value) not in _AS_IS:
             plain[key] = _plain(value, key, depth + 1)
     return plain
 
@@ -210,10 +223,13 @@ def _plain(value: object, key: str, depth: int) -> object:
     raise InvariantError(f"audit data {key!r} is a {type(value).__name__}, which has no canonical form")
 
 
-@lru_cache(maxsize=256)
-def _is_written_as_is(kind: type) -> bool:
-    """The encoder writes every value of this type as RFC 8785 asks: names of ours, true and false."""
-    return kind is bool or (issubclass(kind, StrEnum) and all(member.isascii() for member in kind))
+def _escaped(value: object) -> object:
+    """Plain values with every lone surrogate as its escape."""
+    if isinstance(value, dict):
+        return {key: _escaped(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_escaped(each) for each in value]
+    return _text(value) if isinstance(value, str) else value
 
 
 def _text(value: str) -> str:

@@ -11,7 +11,6 @@ from appliance.domain.order import Fill, Order
 from appliance.domain.signal import Signal
 from appliance.domain.verdict import Approved, Denied, Flag, Verdict
 
-
 _CANCEL = Action.CANCEL  # Python 3.11 looks an enum member up in 90 ns, a global in 3
 
 

@@ -73,8 +73,7 @@ class Portfolio:
         self.resets = PeakResets(self.decline)
         self._positions_value = 0
         self._working: dict[OrderId, tuple[int, int, int]] = {}  # leaves, entry cost, reference price
-        # What is held, the longest without a price first. A dict looks for its first behind all that moved.
-        self._priced: OrderedDict[InstrumentId, None] = OrderedDict()
+        self._priced = OrderedDict[InstrumentId, None]()  # what is held, the longest without a price first
         self.totals = Totals()
         self.gross = 0  # Σ worst case of every instrument
         self.ledger = Ledger(capital)
@@ -179,15 +178,14 @@ class Portfolio:
             for closed in holding.series.observe(observation):
                 self.correlations.push(observation.instrument, closed)
         self._revalue(holding)
-        now_ns = observation.seen_ns
         if holding.aged:  # the newest price is the last to grow old
             self._priced.move_to_end(observation.instrument)
         oldest = next(iter(self._priced), observation.instrument)
         self.equity_ns = self.holdings[oldest].price_ns
-        self.decline.observe(self.equity, now_ns)
+        self.decline.observe(self.equity, observation.seen_ns)
         for allocation in self.sources.values():
             if observation.instrument in allocation.lots:
-                allocation.decline.observe(allocation.equity(self.holdings), now_ns)
+                allocation.decline.observe(allocation.equity(self.holdings), observation.seen_ns)
         self.resets.marked()
 
     def working(self, order: Order, counted: int | None = None) -> None:
@@ -198,26 +196,18 @@ class Portfolio:
         holding = self.holdings[order.instrument]
         live = order.state in WORKING_STATES
         self.ledger.follow(order, live=live)
-        before = self._working.get(order.id)
-        if before is None:
-            leaves, cost, reference = 0, 0, max(holding.ask, holding.last)
-        else:
-            leaves, cost, reference = before
+        leaves, cost, reference = self._working.get(order.id) or (0, 0, max(holding.ask, holding.last))
         now_leaves = (order.exposed if counted is None else counted) if live else 0
-        now_cost = dear = 0
-        if now_leaves and order.order_class is _INCREASE:
-            dear = entry_price(order, reference)
-            now_cost = now_leaves * dear * holding.instrument.amount_factor
+        dear = entry_price(order, reference) if now_leaves and order.order_class is _INCREASE else 0
+        now_cost = now_leaves * dear * holding.instrument.amount_factor
         if now_leaves == leaves and now_cost == cost:
             return  # it was sent, or accepted: nothing of what the gate reads depends on it
         holding.work(order, now_leaves - leaves, dear)
-        if now_cost != cost:
-            source = self.sources.get(order.source)
-            if source is not None:
-                source.working_cost += now_cost - cost
+        if now_cost != cost and order.source in self.sources:
+            self.sources[order.source].working_cost += now_cost - cost
         if now_leaves:
             self._working[order.id] = (now_leaves, now_cost, reference)
-        elif before is not None:
+        else:
             del self._working[order.id]
         self.totals.update(holding)
         self.gross = self.totals.gross

@@ -200,13 +200,13 @@ class LogClient(asyncio.Protocol):
             return LogTicket(self, first, first + len(entries))
         message = self._number(entries, orders, source or self._settings.source)
         data = frame(message)
-        self._size = first + len(entries)
+        size = self._size = first + len(entries)
         self._sources[message.source] = message.next
-        self._sent.append((self._size, len(data)))
+        self._sent.append((size, len(data)))
         self._sent_bytes += len(data)
         self._write(data)
         self._bound_backlog()
-        return LogTicket(self, first, self._size)
+        return LogTicket(self, first, size)
 
     async def wait_durable(self, size: int) -> None:
         """Returns once the first `size` entries are durable; raises StoreError if that cannot be known."""
