@@ -34,6 +34,7 @@ from appliance.domain.exit_codes import ExitCode
 from appliance.domain.ids import ORDER_ID_MAX, RunId
 from appliance.domain.order import Order
 from appliance.ports import Entry
+from appliance.storage.log_turn import Outbox, Waits
 from appliance.storage.log_wire import (
     Append,
     Durable,
@@ -56,7 +57,6 @@ REF_KEY = "order_id"
 
 BACKLOG_ENTRIES = 50_000
 BACKLOG_BYTES = 64 * 1024 * 1024
-TURN_BYTES = 16 * 1024
 WRITER = (sys.executable, "-m", "appliance.storage.log_writer")
 
 _PACKAGE_ROOT = Path(__file__).parents[2]
@@ -126,14 +126,14 @@ class LogClient(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._ready: asyncio.Future[Ready] = self._loop.create_future()
         self._changed = asyncio.Event()
+        self._waits = Waits(self._loop)
         self._sent: deque[tuple[int, int]] = deque()
         self._sent_bytes = 0
-        self._unwritten = bytearray()  # of this turn of the loop
         self._sources: dict[str, int] = {}
         self._size = self._durable = self._signed = 0
         self._root = self._checkpoint = b""
         self._closing = self._gone = False
-        self._transport: asyncio.Transport | None = None
+        self._outbox: Outbox | None = None
         self._process: asyncio.subprocess.Process | None = None
         self.failure: InterlockError | None = None
         self.disk_failed = False  # the writer said so; its death, a backlog, a full disk say nothing of it
@@ -196,7 +196,8 @@ class LogClient(asyncio.Protocol):
         if not entries:
             raise InvariantError("an append to the audit log without an entry")
         first = self._size
-        if self.failure is not None or self._transport is None or self._closing:
+        outbox = self._outbox
+        if self.failure is not None or outbox is None or self._closing:
             return LogTicket(self, first, first + len(entries))
         message = self._number(entries, orders, source or self._settings.source)
         data = frame(message)
@@ -204,7 +205,7 @@ class LogClient(asyncio.Protocol):
         self._sources[message.source] = message.next
         self._sent.append((size, len(data)))
         self._sent_bytes += len(data)
-        self._write(data)
+        outbox.write(data)
         self._bound_backlog()
         return LogTicket(self, first, size)
 
@@ -214,14 +215,14 @@ class LogClient(asyncio.Protocol):
             self._raise_failure()
             if self._gone:
                 raise StoreError("the audit log was closed", "the entry was not acknowledged before")
-            await self._changed.wait()
+            await self._waits.until(size)
 
     async def publish(self) -> LogHead:
         """Signs and publishes everything appended so far, whatever the cadence; returns the new head."""
         wanted = self._size
         self._raise_failure()
-        if self._transport is not None and self._signed < wanted:
-            self._write(frame(Publish()))
+        if self._outbox is not None and self._signed < wanted:
+            self._outbox.write(frame(Publish()))
         while self._signed < wanted:
             self._raise_failure()
             if self._gone:
@@ -231,8 +232,8 @@ class LogClient(asyncio.Protocol):
 
     def refill(self) -> None:
         """Asks the writer to allocate the disk reserve again; `on_reserve` tells how it went."""
-        if self.failure is None and self._transport is not None:
-            self._write(frame(Refill()))
+        if self.failure is None and self._outbox is not None:
+            self._outbox.write(frame(Refill()))
 
     async def failed(self) -> InterlockError:
         """Returns the error once the log has failed; the runtime waits on it as a deadly loop."""
@@ -257,7 +258,7 @@ class LogClient(asyncio.Protocol):
         """The event loop's: the socket is ours."""
         if not isinstance(transport, asyncio.Transport):
             raise InvariantError("the log's socket is no stream")
-        self._transport = transport
+        self._outbox = Outbox(self._loop, transport)
 
     def data_received(self, data: bytes) -> None:
         """The event loop's: the writer said something."""
@@ -277,6 +278,7 @@ class LogClient(asyncio.Protocol):
         match message:
             case Durable(size):
                 self._durable = size
+                self._waits.reach(size)
                 while self._sent and self._sent[0][0] <= size:
                     self._sent_bytes -= self._sent.popleft()[1]
             case Signed(size, root, checkpoint):
@@ -314,21 +316,6 @@ class LogClient(asyncio.Protocol):
         changes = [_order_row(order, run) for order in orders]
         return Append(first, source, sequence + len(entries), tuple(rows), tuple(changes))
 
-    def _write(self, data: bytes) -> None:
-        """One system call for what one turn brings: a call for each would cost as much as the gate. A long
-        turn does not keep the writer waiting."""
-        if not self._unwritten:
-            self._loop.call_soon(self._flush)
-        self._unwritten += data
-        if len(self._unwritten) >= TURN_BYTES:
-            self._flush()
-
-    def _flush(self) -> None:
-        if self._unwritten and self._transport is not None:
-            data = bytes(self._unwritten)
-            self._unwritten.clear()
-            self._transport.write(data)
-
     def _bound_backlog(self) -> None:
         waiting = self._size - self._durable
         if waiting > self._settings.backlog_entries or self._sent_bytes > self._settings.backlog_bytes:
@@ -338,11 +325,11 @@ class LogClient(asyncio.Protocol):
     async def _let_go(self) -> int:
         """Closes the socket, upon which the writer ends by itself; returns its exit code."""
         self._closing = True
-        self._flush()
-        if self._transport is not None:
-            self._transport.close()
+        if self._outbox is not None:
+            self._outbox.close()
         code = await self._process.wait() if self._process is not None else 0
         self._gone = True
+        self._waits.reach(sys.maxsize)
         self._wake()
         return code
 
@@ -352,9 +339,9 @@ class LogClient(asyncio.Protocol):
             self.failure = error
             if not self._ready.done():
                 self._ready.set_exception(error)
-            self._flush()
-            if self._transport is not None:
-                self._transport.close()
+            if self._outbox is not None:
+                self._outbox.close()
+        self._waits.reach(sys.maxsize)
         self._wake()
 
     def _raise_failure(self) -> None:
@@ -363,7 +350,7 @@ class LogClient(asyncio.Protocol):
             raise StoreError(self.failure.what, self.failure.why, self.failure.do) from self.failure
 
     def _wake(self) -> None:
-        """Everybody who waits looks again."""
+        """Everybody who waits for anything but durability looks again."""
         self._changed.set()
         self._changed = asyncio.Event()
 

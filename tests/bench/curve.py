@@ -34,14 +34,17 @@ Line = list[tuple[int, float]]
 
 
 def read_lines(found: Mapping[str, Any], axis: str) -> dict[str, Line]:
-    """(x, p50 in µs) of every kind of case along "orders" or "instruments"; the other number is the one that
-    most cases share. Raises ValueError for a result without such cases."""
+    """(x, p50 in µs) of every kind of case along "orders" or "instruments"; the other number is the one at
+    which most were measured. Raises ValueError for a result without such cases."""
     other = "instruments" if axis == "orders" else "orders"
-    cases = [(match, case) for case in found["cases"] if (match := _CASE.fullmatch(case["case"]))]
+    told = found.get("cases", ())
+    cases = [(match, case) for case in told if (match := _CASE.fullmatch(case["case"]))]
     if not cases:
         raise ValueError("no case tells of open orders and instruments: not a result of `orders`")
-    counts = [int(match[other]) for match, _ in cases]
-    fixed = max(sorted(set(counts)), key=counts.count)
+    reach: dict[int, set[str]] = {}
+    for match, _ in cases:
+        reach.setdefault(int(match[other]), set()).add(match[axis])
+    fixed = max(sorted(reach), key=lambda number: len(reach[number]))
     lines: dict[str, Line] = {}
     for match, case in cases:
         if int(match[other]) == fixed:
