@@ -1,11 +1,11 @@
 """The core's side of the audit log: numbers entries, hands them to the writer process, hears what is durable.
 
 Nothing here waits for a disk: `append` encodes, what one turn of the event loop appends is written to the
-socket in one piece at the end of that turn, acknowledgements arrive on the loop. A core that dies within the
-turn takes what it appended in it along; nobody has acted on it, since whoever sends waits first. An entry's
-index is known at once and is final, because one client numbers them all; its
-durability is known when `Ticket.durable` returns. Anything that makes durability unknown – the writer says
-Failed, dies, or falls behind the bound – fails every pending and every later ticket, for good (SAFETY 8).
+socket in one piece at the end of that turn, acknowledgements arrive on the loop. A core that is killed within
+the turn takes along what it appended in it: no order has left on it, since whoever sends waits first, and a
+trip is the guard's to keep. An entry's index is known at once and is final, because one client numbers them
+all; its durability is known when `Ticket.durable` returns. Anything that makes durability unknown – the
+writer says Failed, dies, falls behind the bound – fails every pending and later ticket, for good (SAFETY 8).
 """
 
 from __future__ import annotations
