@@ -11,6 +11,7 @@ import contextlib
 import os
 import signal
 import time
+from asyncio import Transport
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -156,13 +157,16 @@ class Life:
 
     async def crash(self, *, writer: bool) -> None:
         """Everything in memory is lost. writer: the log's is killed as well, with what it was handed."""
-        process, transport = self.client._process, self.client._transport
+        process, outbox = self.client._process, self.client._outbox
         assert process is not None
-        assert transport is not None
+        assert outbox is not None
+        outbox._flush()  # what one turn appends leaves at its end; it is killed after it
         self.client._closing = True
         if writer:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(process.pid, signal.SIGKILL)
+        transport = outbox._transport
+        assert isinstance(transport, Transport)
         transport.abort()
         await process.wait()
         self.ring.close()

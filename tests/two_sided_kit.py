@@ -87,13 +87,18 @@ class World:
     """Driven act by act; every act is followed by the identities."""
 
     def __init__(self) -> None:
-        either = source_limits(allow_short=True, instruments=frozenset(SYMBOLS), allocation=10**20)
+        either = source_limits(
+            allow_short=True, instruments=frozenset(SYMBOLS), allocation=10**20, messages=BURST - 3
+        )
         self.core = Core(
             also=[instrument(FUT, terms())],
             source=replace(either, allocation=Amount(ALLOCATION)),
             beside={OTHER: either},
             limits=instrument_limits(max_order_value=10**20, max_order_qty=LARGEST),
-            account=account_limits(leverage_ppm=25_000, drawdown_ppm=10**6, daily_loss_ppm=10**6),
+            account=account_limits(
+                leverage_ppm=25_000, drawdown_ppm=10**6, daily_loss_ppm=10**6, loss_slow_ppm=10**6,
+                messages=BURST - 1, messages_kept_ppm=100_000, duplicate_window_ns=1_000,
+            ),  # fmt: skip
             correlation=CorrelationTerms(limit_ppm=Ppm(PPM_ONE), interval_ns=SECOND, window=3, sample=3),
         )
         self.met: Counter[str] = Counter()

@@ -21,11 +21,16 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 
 import msgspec
 from msgspec import Struct
 
 from appliance.domain.errors import InvariantError, PeerError
+from appliance.domain.intent import Action, ListKind, OrderType, Side
+from appliance.domain.order import OrderState
+from appliance.domain.reasons import Reason
+from appliance.domain.verdict import OrderClass
 from appliance.ports import Entry
 
 VERSION = 1
@@ -77,9 +82,12 @@ KINDS: dict[str, str] = {
 _SOURCE = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 _KIND = re.compile(r"[a-z][a-z0-9_]{0,31}")
 _NS = re.compile(r"0|-?[1-9][0-9]{0,18}")
+_LISTS = (list, tuple)
+_AS_IS = frozenset({str, bool, Action, ListKind, OrderClass, OrderState, OrderType, Reason, Side})
+"""Types whose values the encoder writes as RFC 8785 asks; of the names, every member is ASCII text."""
 
 
-class Record(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Record(Struct, frozen=True, forbid_unknown_fields=True):
     """A decoded entry; fields as in the module's docstring."""
 
     v: int
@@ -107,26 +115,25 @@ def encode_entry(index: int, source: str, sequence: int, entry: Entry) -> bytes:
     """
     if entry.kind not in KINDS:
         raise InvariantError(f"audit entry of unknown kind {entry.kind!r}")
-    if not _SOURCE.fullmatch(source):
+    if not _is_source(source):
         raise InvariantError(f"audit source {source!r} is not 1 to 64 letters, digits or ._:-")
-    if not all(0 <= cause < index for cause in entry.causes):
-        raise InvariantError(f"audit entry {index} names a cause that is not before it: {entry.causes}")
+    for cause in entry.causes:
+        if not 0 <= cause < index:
+            raise InvariantError(f"audit entry {index} names a cause that is not before it: {entry.causes}")
     if not (0 <= index < INT_END and 0 <= sequence < INT_END):
         raise InvariantError(f"audit entry {index} of {source} cannot be numbered {sequence}")
-    if not all(-NS_END <= time_ns < NS_END for time_ns in (entry.utc_ns, entry.mono_ns)):
+    if not (-NS_END <= entry.utc_ns < NS_END and -NS_END <= entry.mono_ns < NS_END):
         raise InvariantError(f"audit entry {index} has a time beyond 64 bits")
     record = Record(
-        v=VERSION,
-        i=index,
-        src=source,
-        n=sequence,
-        kind=entry.kind,
-        utc_ns=str(int(entry.utc_ns)),
-        mono_ns=str(int(entry.mono_ns)),
-        causes=tuple(entry.causes),
-        data=_plain_mapping(entry.data, 0),
-    )
-    body = _encode(record)
+        VERSION, index, source, sequence, entry.kind, str(int(entry.utc_ns)), str(int(entry.mono_ns)),
+        tuple(entry.causes), _plain_mapping(entry.data, 0),
+    )  # fmt: skip
+    try:
+        body = _encode(record)
+    except UnicodeEncodeError:
+        escaped = {key: _escaped(value) for key, value in record.data.items()}
+        record = msgspec.structs.replace(record, data=escaped)
+        body = _encode(record)
     if len(body) > MAX_BODY:
         body = _encode(msgspec.structs.replace(record, data=_stand_in(record.data)))
     if len(body) > MAX_BODY:
@@ -154,6 +161,11 @@ def decode_entry(body: bytes) -> Record:
     return record
 
 
+@lru_cache(maxsize=64)
+def _is_source(source: str) -> bool:
+    return _SOURCE.fullmatch(source) is not None
+
+
 def _check_fields(record: Record) -> None:
     wrong = ""
     if record.v != VERSION:
@@ -176,13 +188,18 @@ def _stand_in(data: dict[str, object]) -> dict[str, object]:
 
 
 def _plain_mapping(data: Mapping[str, object], depth: int) -> dict[str, object]:
-    plain = {}
+    """`data` with every value the encoder would write otherwise, or not at all, made plain; a lone surrogate
+    in a text is left to `_escaped`. Most values are texts and names, and this runs for every order."""
+    try:
+        ascii_keys = "".join(data).isascii()
+    except TypeError:
+        ascii_keys = False
+    if not ascii_keys:
+        raise InvariantError(f"audit data has the keys {list(data)!r}: keys are ASCII strings")
+    plain = dict(data)
     for key, value in data.items():
-        if not isinstance(key, str) or not key.isascii():
-            raise InvariantError(f"audit data has the key {key!r}: keys are ASCII strings")
-        # Most values are short ASCII text, and this runs for every order.
-        ascii_text = type(value) is str and value.isascii()
-        plain[key] = value if ascii_text else _plain(value, key, depth + 1)
+        if type(value) not in _AS_IS:
+            plain[key] = _plain(value, key, depth + 1)
     return plain
 
 
@@ -200,11 +217,20 @@ def _plain(value: object, key: str, depth: int) -> object:
         return int(value)
     if depth >= MAX_DEPTH:
         raise InvariantError(f"audit data {key!r} is nested deeper than {MAX_DEPTH}")
-    if isinstance(value, list | tuple):
+    if isinstance(value, _LISTS):
         return [_plain(item, key, depth + 1) for item in value]
     if isinstance(value, Mapping):
         return _plain_mapping(value, depth)
     raise InvariantError(f"audit data {key!r} is a {type(value).__name__}, which has no canonical form")
+
+
+def _escaped(value: object) -> object:
+    """Plain values with every lone surrogate as its escape."""
+    if isinstance(value, dict):
+        return {key: _escaped(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_escaped(each) for each in value]
+    return _text(value) if isinstance(value, str) else value
 
 
 def _text(value: str) -> str:

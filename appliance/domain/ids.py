@@ -28,6 +28,8 @@ RunId = NewType("RunId", str)
 
 ORDER_ID_MAX = 36
 ORDER_ID_PREFIX = "il-"
+_DIGEST_BYTES = 15
+_SOURCES_KEPT = 256  # more than there are; whoever could name sources must not fill the memory
 
 
 def derive_order_id(account: str, source: SourceId, intent: IntentId, attempt: int = 0) -> OrderId:
@@ -38,5 +40,32 @@ def derive_order_id(account: str, source: SourceId, intent: IntentId, attempt: i
     `attempt` separates deliberate new tries of an exit; 120 bits of BLAKE2b make a collision negligible.
     """
     framed = f"{len(account)}:{account}{len(source)}:{source}{len(intent)}:{intent}{attempt}"
-    digest = hashlib.blake2b(framed.encode(), digest_size=15).hexdigest()
+    digest = hashlib.blake2b(framed.encode(), digest_size=_DIGEST_BYTES).hexdigest()
     return OrderId(ORDER_ID_PREFIX + digest)
+
+
+class OrderIds:
+    """`derive_order_id` for one account, the same ids at half the cost: what the digest has taken in of the
+    account and of a source is kept, and goes on from there."""
+
+    __slots__ = ("_account", "_begun")
+
+    def __init__(self, account: str) -> None:
+        self._account = account
+        self._begun: dict[SourceId, hashlib.blake2b] = {}
+
+    def derive(self, source: SourceId, intent: IntentId, attempt: int = 0) -> OrderId:
+        """See `derive_order_id`."""
+        begun = self._begun.get(source)
+        if begun is None:
+            begun = self._begin(source)
+        digest = begun.copy()
+        digest.update(f"{len(intent)}:{intent}{attempt}".encode())
+        return OrderId(ORDER_ID_PREFIX + digest.hexdigest())
+
+    def _begin(self, source: SourceId) -> hashlib.blake2b:
+        if len(self._begun) >= _SOURCES_KEPT:
+            self._begun.clear()
+        framed = f"{len(self._account)}:{self._account}{len(source)}:{source}"
+        begun = self._begun[source] = hashlib.blake2b(framed.encode(), digest_size=_DIGEST_BYTES)
+        return begun

@@ -96,7 +96,7 @@ class Link(Struct, frozen=True, gc=False):
         return self.place > 0 and self.kind is not ListKind.OCO
 
 
-class Intent(Struct, frozen=True, kw_only=True):
+class Intent(Struct, frozen=True, gc=False, kw_only=True):
     """A wish, in scaled integers.
 
     price: LIMIT and STOP_LIMIT.  stop_price: the protective stop to attach, or the trigger of a STOP order.

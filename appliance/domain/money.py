@@ -47,11 +47,15 @@ def parse_scaled(text: str, exp: int) -> int:
 
 def format_scaled(value: int, exp: int) -> str:
     """Inverse of `parse_scaled`, with every decimal written: 122922, 2 → `"1229.22"`."""
-    sign, magnitude = ("-", -value) if value < 0 else ("", value)
+    if value < 0:
+        return "-" + format_scaled(-value, exp)
+    digits = f"{value}"
     if exp == 0:
-        return f"{sign}{magnitude}"
-    whole, fraction = divmod(magnitude, 10**exp)
-    return f"{sign}{whole}.{fraction:0{exp}d}"
+        return digits
+    point = len(digits) - exp
+    if point <= 0:
+        return "0." + digits.zfill(exp)
+    return f"{digits[:point]}.{digits[point:]}"
 
 
 def format_amount(value: int, decimals: int = 2) -> str:

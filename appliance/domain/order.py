@@ -74,8 +74,10 @@ class Amendment(Struct, frozen=True, gc=False):
     sent_ns: int = 0
 
 
-class Order(Struct, frozen=True, kw_only=True):
+class Order(Struct, frozen=True, gc=False):
     """One order as we know it; a change makes a new value (`msgspec.structs.replace`).
+
+    Nothing in it can lead back to it, so the collector need not walk a hundred thousand of them.
 
     cause: the audit log index of the intent that led to it.  sent_ns: CLOCK_MONOTONIC of the last write to
     the wire in this process, 0 if none; after a restart, the time of the restart.
@@ -119,7 +121,7 @@ class Order(Struct, frozen=True, kw_only=True):
         return self.qty - self.filled if pending is None else max(self.qty, pending.qty) - self.filled
 
 
-class Fill(Struct, frozen=True, kw_only=True):
+class Fill(Struct, frozen=True, gc=False, kw_only=True):
     """One execution as the venue reports it. fee: what we paid (negative: a rebate)."""
 
     trade_id: TradeId
@@ -133,7 +135,7 @@ class Fill(Struct, frozen=True, kw_only=True):
     event_ns: int
 
 
-class Accepted(Struct, frozen=True, kw_only=True, tag="accepted"):
+class Accepted(Struct, frozen=True, gc=False, kw_only=True, tag="accepted"):
     """The venue holds the order. parent: set when the venue made it (an attached stop).
 
     Told again with another qty when an attached stop, or a leg that waited for its lead, grows with the
@@ -154,7 +156,7 @@ class Accepted(Struct, frozen=True, kw_only=True, tag="accepted"):
     held: bool = False
 
 
-class Rejected(Struct, frozen=True, kw_only=True, tag="rejected"):
+class Rejected(Struct, frozen=True, gc=False, kw_only=True, tag="rejected"):
     """The venue's refusal (ours is `Denied`)."""
 
     seq: int
@@ -164,7 +166,7 @@ class Rejected(Struct, frozen=True, kw_only=True, tag="rejected"):
     detail: str
 
 
-class Filled(Struct, frozen=True, kw_only=True, tag="filled"):
+class Filled(Struct, frozen=True, gc=False, kw_only=True, tag="filled"):
     """A fill, with the account as the venue sees it afterwards: the check against our own books."""
 
     seq: int
@@ -175,7 +177,7 @@ class Filled(Struct, frozen=True, kw_only=True, tag="filled"):
     cash_after: Amount
 
 
-class Canceled(Struct, frozen=True, kw_only=True, tag="canceled"):
+class Canceled(Struct, frozen=True, gc=False, kw_only=True, tag="canceled"):
     """The order ended without (further) fills. reason: `requested`, `ioc`, `fok`, `reduce_only`, `oco`,
     `lead`, `self_trade`, `post_only`, …"""
 
@@ -186,7 +188,7 @@ class Canceled(Struct, frozen=True, kw_only=True, tag="canceled"):
     reason: str
 
 
-class CancelRefused(Struct, frozen=True, kw_only=True, tag="cancel_refused"):
+class CancelRefused(Struct, frozen=True, gc=False, kw_only=True, tag="cancel_refused"):
     """The venue would not cancel: unknown to it, or already ended."""
 
     seq: int
@@ -195,7 +197,7 @@ class CancelRefused(Struct, frozen=True, kw_only=True, tag="cancel_refused"):
     detail: str
 
 
-class Expired(Struct, frozen=True, kw_only=True, tag="expired"):
+class Expired(Struct, frozen=True, gc=False, kw_only=True, tag="expired"):
     """A GTD order reached its time with `leaves` unfilled."""
 
     seq: int
@@ -204,7 +206,7 @@ class Expired(Struct, frozen=True, kw_only=True, tag="expired"):
     leaves: Qty
 
 
-class Triggered(Struct, frozen=True, kw_only=True, tag="triggered"):
+class Triggered(Struct, frozen=True, gc=False, kw_only=True, tag="triggered"):
     """A stop was reached and is a market or limit order from now on."""
 
     seq: int
@@ -212,7 +214,7 @@ class Triggered(Struct, frozen=True, kw_only=True, tag="triggered"):
     order_id: OrderId
 
 
-class Amended(Struct, frozen=True, kw_only=True, tag="amended"):
+class Amended(Struct, frozen=True, gc=False, kw_only=True, tag="amended"):
     """The order as it stands now. reason: `requested`, or `oco` when the other leg's fill took from it.
 
     queue_kept: it stayed where it was in the queue at its price.
@@ -228,7 +230,7 @@ class Amended(Struct, frozen=True, kw_only=True, tag="amended"):
     reason: str
 
 
-class AmendRefused(Struct, frozen=True, kw_only=True, tag="amend_refused"):
+class AmendRefused(Struct, frozen=True, gc=False, kw_only=True, tag="amend_refused"):
     """The venue leaves the order as it is."""
 
     seq: int

@@ -7,6 +7,7 @@ many others are open.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -48,8 +49,12 @@ _EVENT_OF = {
 }
 _CLEARS = frozenset({OrderEvent.AMENDED, OrderEvent.AMEND_REFUSED})
 
+# Python 3.11 looks an enum member up in 90 ns, a global in 3; every order passes here.
+_RECORDED, _WORKING, _BUY = OrderState.RECORDED, OrderState.WORKING, Side.BUY
+_PROTECTIVE, _STOP_LIMIT, _NOTHING = OrderClass.PROTECTIVE, OrderType.STOP_LIMIT, Qty(0)
 
-class Change(Struct, frozen=True):
+
+class Change(Struct, frozen=True, gc=False):
     """What one event did. before is None for an order the venue made (an attached stop).
 
     fill: only for a fill that was not known yet.  problem: why nothing changed, empty if something did.
@@ -67,7 +72,7 @@ class Orders:
 
     def __init__(self, known: Iterable[Order] = (), trades: Iterable[TradeId] = ()) -> None:
         self._live: dict[OrderId, Order] = {}
-        self._ended: dict[OrderId, Order] = {}
+        self._ended: OrderedDict[OrderId, Order] = OrderedDict()  # a dict finds its oldest slower and slower
         self._unsettled: dict[OrderId, None] = {}
         self._protective: dict[tuple[InstrumentId, SourceId], dict[OrderId, None]] = {}
         self._resting: dict[tuple[InstrumentId, Side], PriceSet] = {}
@@ -100,28 +105,13 @@ class Orders:
 
     def record(self, approved: Approved, cause: int) -> Order:
         """Makes the order of an approval, in state RECORDED. `cause`: log index of the verdict."""
-        order = Order(
-            id=approved.order_id,
-            intent_id=approved.intent_id,
-            source=approved.source,
-            instrument=approved.instrument,
-            order_class=approved.order_class,
-            side=approved.side,
-            qty=approved.qty,
-            order_type=approved.order_type,
-            price=approved.price,
-            stop_price=approved.stop_price,
-            attached_stop=approved.attached_stop,
-            reduce_only=approved.reduce_only,
-            protects=approved.protects,
-            state=OrderState.RECORDED,
-            cause=cause,
-            time_in_force=approved.time_in_force,
-            expire_ns=approved.expire_ns,
-            post_only=approved.post_only,
-            link=approved.link,
-            replaces=approved.target,
-        )
+        order = Order(  # by position: names cost five times as much
+            approved.order_id, approved.intent_id, approved.source, approved.instrument,
+            approved.order_class, approved.side, approved.qty, approved.order_type, approved.price,
+            approved.stop_price, approved.attached_stop, approved.reduce_only, approved.protects,
+            _RECORDED, _NOTHING, cause, 0, approved.time_in_force, approved.expire_ns, approved.post_only,
+            approved.link, None, approved.target,
+        )  # fmt: skip
         self._put(order)
         return order
 
@@ -150,7 +140,7 @@ class Orders:
     def forget_ended(self, keep: int) -> None:
         """Lets the oldest ended orders go, keeping `keep` of them for late events."""
         while len(self._ended) > keep:
-            del self._ended[next(iter(self._ended))]
+            self._ended.popitem(last=False)
 
     def _move(self, order_id: OrderId, event: OrderEvent, **changes: Any) -> Change:
         order = self.get(order_id)
@@ -160,12 +150,13 @@ class Orders:
         if state is None:
             return Change(order, problem=f"{event} is illegal in {order.state}")
         pending = order.pending
-        if event in _CLEARS and pending is not None:
-            if event is OrderEvent.AMENDED and not changes:  # looked up: it is what we asked for
-                changes = {"qty": pending.qty, "price": pending.price, "stop_price": pending.stop_price}
-            changes.setdefault("pending", None)
-        elif state in ENDED and pending is not None:
-            changes["pending"] = None
+        if pending is not None:
+            if event in _CLEARS:
+                if event is OrderEvent.AMENDED and not changes:  # looked up: it is what we asked for
+                    changes = {"qty": pending.qty, "price": pending.price, "stop_price": pending.stop_price}
+                changes.setdefault("pending", None)
+            elif state in ENDED:
+                changes["pending"] = None
         changed = replace(order, state=state, **changes)
         self._put(changed)
         return Change(changed)
@@ -243,46 +234,53 @@ class Orders:
         return self._move(event.order_id, OrderEvent.AMENDED, **changes)
 
     def _put(self, order: Order) -> None:
-        before = self._live.pop(order.id, None) if order.state in ENDED else self._live.get(order.id)
+        order_id = order.id
+        now: Order | None
         if order.state in ENDED:
-            self._ended[order.id] = order
+            before, now = self._live.pop(order_id, None), None
+            self._ended[order_id] = order
         else:
-            self._ended.pop(order.id, None)
-            self._live[order.id] = order
-        self._index(before, order if order.state not in ENDED else None)
-        if before is None:
+            before, now = self._live.get(order_id), order
+            if before is None:
+                self._ended.pop(order_id, None)
+            self._live[order_id] = order
+        self._index(before, now, order)
+        if before is None and order.link is not None:
             self.links.add(order)
 
-    def _index(self, before: Order | None, now: Order | None) -> None:
+    def _index(self, before: Order | None, now: Order | None, order: Order) -> None:
         """Keeps the ways of finding an order without walking the others."""
-        order = now or before
-        if order is None:
-            return
         if now is not None and now.state in UNSETTLED:
             self._unsettled[order.id] = None
         else:
             self._unsettled.pop(order.id, None)
-        if order.order_class is OrderClass.PROTECTIVE:
+        if order.order_class is _PROTECTIVE:
             legs = self._protective.setdefault((order.instrument, order.source), {})
             if now is None:
                 legs.pop(order.id, None)
             else:
                 legs[order.id] = None
-        old, new = _limit_of(before), _limit_of(now)
+        old = None if before is None or before.price is None else _limit_of(before)
+        new = None if now is None or now.price is None else _limit_of(now)
         if old != new:
-            prices = self._resting.setdefault((order.instrument, order.side), PriceSet())
-            if old is not None:
-                prices.remove(old)
-            if new is not None:
-                prices.add(new)
-            buying = order.side is Side.BUY
-            self._nearest[order.side][order.instrument] = prices.highest() if buying else prices.lowest()
+            self._rest(order.instrument, order.side, old, new)
+
+    def _rest(self, instrument: InstrumentId, side: Side, old: int | None, new: int | None) -> None:
+        """Moves one of our limit orders between the prices of its side."""
+        prices = self._resting.get((instrument, side))
+        if prices is None:
+            prices = self._resting[instrument, side] = PriceSet()
+        if old is not None:
+            prices.remove(old)
+        if new is not None:
+            prices.add(new)
+        self._nearest[side][instrument] = prices.highest() if side is _BUY else prices.lowest()
 
 
-def _limit_of(order: Order | None) -> int | None:
+def _limit_of(order: Order) -> int | None:
     """The price at which it would trade with us; a stop that waits and a leg that is held would not."""
-    if order is None or order.price is None or waits_for_lead(order):
+    if order.link is not None and waits_for_lead(order):
         return None
-    if order.order_type is OrderType.STOP_LIMIT and order.state is OrderState.WORKING:
+    if order.order_type is _STOP_LIMIT and order.state is _WORKING:
         return None
     return order.price

@@ -14,7 +14,17 @@ from appliance.domain.ids import InstrumentId, SourceId
 from appliance.domain.instrument import Instrument
 from appliance.domain.mode import TripReason
 from appliance.domain.money import AMOUNT_EXP, format_scaled
-from appliance.domain.order import Fill, Filled, Order, VenueEvent
+from appliance.domain.order import (
+    Amended,
+    AmendRefused,
+    Canceled,
+    CancelRefused,
+    Fill,
+    Filled,
+    Order,
+    Rejected,
+    VenueEvent,
+)
 from appliance.domain.sequence import EventSequence
 from appliance.orders.book import Change, Orders
 from appliance.orders.costs import Costs
@@ -23,6 +33,15 @@ from appliance.orders.lifecycle import ENDED
 from appliance.ports import Clock, InstrumentView, Scribe
 
 KEEP_ENDED = 1_000
+
+_TELLS: dict[type, str] = {
+    Rejected: "detail",
+    CancelRefused: "detail",
+    AmendRefused: "detail",
+    Canceled: "reason",
+    Amended: "reason",
+}
+"""Where an event says why."""
 
 
 class Books(Protocol):
@@ -74,6 +93,9 @@ class Booking:
 
     def count(self, order: Order) -> None:
         """Tells the books how much of an order counts, and of those it shares a quantity with."""
+        if order.link is None:
+            self._books.working(order)
+            return
         for each, counted in self._orders.links.counted(order):
             self._books.working(each, counted)
 
@@ -89,7 +111,8 @@ class Booking:
         instrument = self.instrument(order.instrument)
         if quiet or instrument is None:
             return  # SEND is not an entry of its own: the verdict before it and the answer after it are
-        data = describe_order(order, instrument) | {"why": why, "seq": seq}
+        data = describe_order(order, instrument)
+        data["why"], data["seq"] = why, seq
         self._scribe.note("order", data, causes=cause_of(order), orders=(order,))
 
     def instrument(self, symbol: InstrumentId) -> Instrument | None:
@@ -107,7 +130,8 @@ class Booking:
         if change.fill is not None and isinstance(event, Filled):
             self._filled(change.order, change.fill, event)
         else:
-            self.moved(change, getattr(event, "detail", getattr(event, "reason", "")), seq=event.seq)
+            told = _TELLS.get(type(event))
+            self.moved(change, getattr(event, told) if told is not None else "", seq=event.seq)
         self._orders.forget_ended(KEEP_ENDED)
         return change
 

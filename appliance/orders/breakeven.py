@@ -15,6 +15,7 @@ from appliance.domain.intent import Side
 from appliance.domain.money import PPM_ONE, Price
 
 _WHOLE = PPM_ONE * PPM_ONE
+_FEW = 4  # candidates that are tried one by one; a coarse fee leaves more, and those are searched
 
 
 class Leaving(Struct, frozen=True, kw_only=True):
@@ -56,6 +57,11 @@ def _highest_losing(needed: int, step: int, leaving: Leaving) -> int:
     margin = needed + leaving.schedule.network_fee + leaving.schedule.unit
     # A fee is below rate × value + unit, so from here on nothing loses.
     top = _ceil(margin * _WHOLE, (_WHOLE - rate) * step)
+    # Nor is it below rate × value, so up to here everything loses; mostly that leaves one candidate.
+    sure = _ceil((needed + leaving.schedule.network_fee) * _WHOLE, (_WHOLE - rate) * step) - 1
+    if top - sure <= _FEW:
+        found = (n for n in range(top, max(0, sure), -1) if n * step - leaving.fee(n * step) < needed)
+        return next(found, max(0, sure))
     while top > 0:
         fee = leaving.fee(top * step)
         losing = min(top, _ceil(needed + fee, step) - 1)  # with this fee, the last that loses
@@ -70,6 +76,10 @@ def _lowest_losing(allowed: int, step: int, leaving: Leaving) -> int:
     rate = leaving.tier.numerator(maker=leaving.maker)
     margin = allowed - leaving.schedule.network_fee - leaving.schedule.unit
     bottom = max(1, margin * _WHOLE // ((_WHOLE + rate) * step))  # below nothing loses
+    sure = (allowed - leaving.schedule.network_fee) * _WHOLE // ((_WHOLE + rate) * step) + 1
+    if sure - bottom <= _FEW:  # from `sure` on everything loses, as above
+        tried = (n for n in range(bottom, sure) if n * step + leaving.fee(n * step) > allowed)
+        return next(tried, max(bottom, sure))
     while True:
         fee = leaving.fee(bottom * step)
         losing = max(bottom, (allowed - fee) // step + 1)  # with this fee, the first that loses

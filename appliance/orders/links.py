@@ -35,7 +35,7 @@ class Links:
     def counted(self, order: Order) -> list[tuple[Order, int]]:
         """How much of this order, and of those it shares a quantity with, counts now."""
         link = order.link
-        if link is None:
+        if link is None:  # `booking.Booking.count` does not even ask for such an order
             return [(order, order.exposed)]
         pair = [order, *self._siblings(order, link)]
         rivals = [each for each in pair if self._counts(each) and each.side is order.side]

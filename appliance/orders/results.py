@@ -7,6 +7,8 @@ that is judged anew: nothing was sent for it, so nothing can be sent twice.
 
 from __future__ import annotations
 
+from collections import OrderedDict
+
 from msgspec.structs import replace
 
 from appliance.domain.ids import IntentId, SourceId
@@ -22,13 +24,14 @@ class Results:
 
     def __init__(self, remembered: int = REMEMBERED) -> None:
         self._remembered = remembered
-        self._first: dict[tuple[SourceId, IntentId, int], tuple[Intent, Verdict]] = {}
+        # an OrderedDict: a dict looks for its oldest behind all it has let go
+        self._first: OrderedDict[tuple[SourceId, IntentId, int], tuple[Intent, Verdict]] = OrderedDict()
 
     def note(self, intent: Intent, verdict: Verdict) -> None:
         """The first answer stays; later ones are answers to a repetition."""
         self._first.setdefault((intent.source, intent.id, intent.attempt), (intent, verdict))
         if len(self._first) > self._remembered:
-            del self._first[next(iter(self._first))]
+            self._first.popitem(last=False)
 
     def first(self, intent: Intent) -> Verdict | None:
         """What this wish was answered; a denial if the id named another wish; None if not remembered."""

@@ -15,7 +15,7 @@ from appliance.portfolio.series import Series
 # Python 3.11 looks an enum member up in 90 ns, a global in 3; every fill and order passes here.
 _BUY, _PROTECTIVE = Side.BUY, OrderClass.PROTECTIVE
 
-_TRIGGERED = (OrderType.STOP, OrderType.STOP_LIMIT)
+_STOP, _STOP_LIMIT = OrderType.STOP, OrderType.STOP_LIMIT
 
 
 class Holding:
@@ -118,10 +118,16 @@ class Holding:
             return
         if order.side is _BUY:
             self.working_buy += leaves
-            self.buy_top = max(self.buy_top, dear) if self.working_buy else 0
+            if not self.working_buy:
+                self.buy_top = 0
+            elif dear > self.buy_top:
+                self.buy_top = dear
         else:
             self.working_sell += leaves
-            self.sell_top = max(self.sell_top, dear) if self.working_sell else 0
+            if not self.working_sell:
+                self.sell_top = 0
+            elif dear > self.sell_top:
+                self.sell_top = dear
 
 
 class Allocation:
@@ -172,10 +178,14 @@ class Allocation:
 def entry_price(order: Order, reference: int) -> int:
     """What one unit of an entry will cost at most: limit, trigger or the reference price at approval, and
     what an amendment on its way may make of them."""
-    dear = reference
+    dear, kind = reference, order.order_type
     if order.price is not None and order.price > dear:
         dear = order.price
-    if order.order_type in _TRIGGERED and order.stop_price is not None and order.stop_price > dear:
+    if (
+        (kind is _STOP or kind is _STOP_LIMIT)
+        and order.stop_price is not None
+        and order.stop_price > dear
+    ):
         dear = order.stop_price
     pending = order.pending
     return dear if pending is None else max(dear, pending.price or 0, pending.stop_price or 0)

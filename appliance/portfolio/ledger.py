@@ -37,21 +37,22 @@ class Ledger:
 
     def book(self, fill: Fill, source: SourceId, instrument: Instrument) -> None:
         """Takes a fill before the portfolio does. Raises InvariantError for one that was booked before."""
-        if fill.trade_id in self._trades:
-            raise InvariantError(f"trade {fill.trade_id} was booked before")
-        if fill.qty <= 0 or fill.price <= 0:
-            raise InvariantError(f"trade {fill.trade_id} has quantity {fill.qty} at {fill.price}")
-        self._trades.add(fill.trade_id)
-        symbol, order_id = fill.instrument, fill.order_id
-        qty = fill.qty if fill.side is _BUY else -fill.qty
-        value = qty * fill.price * instrument.amount_factor
+        trade_id, symbol, size, price = fill.trade_id, fill.instrument, fill.qty, fill.price
+        if trade_id in self._trades:
+            raise InvariantError(f"trade {trade_id} was booked before")
+        if size <= 0 or price <= 0:
+            raise InvariantError(f"trade {trade_id} has quantity {size} at {price}")
+        self._trades.add(trade_id)
+        qty = size if fill.side is _BUY else -size
+        value = qty * price * instrument.amount_factor
         self.cash -= value + fill.fee
         position, spent = self._sums.get(symbol, (0, 0))
         self._sums[symbol] = (position + qty, spent + value)
-        self._of_source[source, symbol] = self._of_source.get((source, symbol), 0) + qty
-        filled = self._filled.get(order_id)
+        key = source, symbol
+        self._of_source[key] = self._of_source.get(key, 0) + qty
+        filled = self._filled.get(fill.order_id)
         if filled is not None:
-            self._filled[order_id] = filled + fill.qty
+            self._filled[fill.order_id] = filled + size
 
     def compare(self, cash: int, account: Lots, source: SourceId, own: Lots | None) -> None:
         """The portfolio's books against these, after a fill. own: None for a source nobody knows."""

@@ -27,26 +27,35 @@ class Lots:
 
     def apply(self, signed_qty: int, price: int) -> int:
         """Books a fill; returns the price P&L it realised. O(1) amortised."""
-        factor = self.instrument.amount_factor
-        before = self.realised
-        left = signed_qty
-        while left and self.quantity and (self.quantity > 0) is not (left > 0):
-            lot_qty, lot_price = self._lots[0]
-            taken = min(abs(left), abs(lot_qty))
-            closing = taken if lot_qty > 0 else -taken
-            self.realised += closing * (price - lot_price) * factor
-            self.cost -= closing * lot_price * factor
-            self.quantity -= closing
-            left += closing
-            if closing == lot_qty:
-                self._lots.popleft()
-            else:
-                self._lots[0] = (lot_qty - closing, lot_price)
+        if (self.quantity > 0) is (signed_qty > 0) or not self.quantity:
+            left, realised = signed_qty, 0
+        else:
+            left, realised = self._close(signed_qty, price)
         if left:
             self._lots.append((left, price))
             self.quantity += left
-            self.cost += left * price * factor
-        return self.realised - before
+            self.cost += left * price * self.instrument.amount_factor
+        return realised
+
+    def _close(self, signed_qty: int, price: int) -> tuple[int, int]:
+        """Takes what the fill closes off the oldest lots; returns (what it opens, the P&L realised)."""
+        left, gained, freed, lots = signed_qty, 0, 0, self._lots
+        while left and lots:
+            lot_qty, lot_price = lots[0]
+            rest = lot_qty + left
+            if not rest or (rest > 0) is (left > 0):  # the whole lot
+                closing, left = lot_qty, rest
+                lots.popleft()
+            else:
+                closing, left = -left, 0
+                lots[0] = (rest, lot_price)
+            gained += closing * (price - lot_price)
+            freed += closing * lot_price
+        factor = self.instrument.amount_factor
+        self.quantity += signed_qty - left
+        self.cost -= freed * factor
+        self.realised += gained * factor
+        return left, gained * factor
 
     def unrealised(self, mark: int) -> int:
         """Value at `mark` less cost."""

@@ -9,6 +9,7 @@ goes out other than by fills is not in it, and a venue whose cash differs for th
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 
 from appliance.domain.errors import InvariantError
@@ -26,17 +27,19 @@ from appliance.portfolio.ledger import Ledger
 from appliance.portfolio.series import Series
 from appliance.portfolio.totals import Totals
 
-WORKING_STATES = (
-    OrderState.WORKING,
-    OrderState.RECORDED,
-    OrderState.SENT,
-    OrderState.PARTIALLY_FILLED,
-    OrderState.CANCEL_SENT,
-    OrderState.UNKNOWN,
-    OrderState.HELD,
-    OrderState.TRIGGERED,
+WORKING_STATES = frozenset(
+    {
+        OrderState.WORKING,
+        OrderState.RECORDED,
+        OrderState.SENT,
+        OrderState.PARTIALLY_FILLED,
+        OrderState.CANCEL_SENT,
+        OrderState.UNKNOWN,
+        OrderState.HELD,
+        OrderState.TRIGGERED,
+    }
 )
-"""What can still fill. A tuple: a set would hash the member, in Python 3.11 by a Python function."""
+"""What can still fill."""
 
 # Python 3.11 looks an enum member up in 90 ns, a global in 3; every fill and order passes here.
 _BUY, _INCREASE = Side.BUY, OrderClass.INCREASE
@@ -70,7 +73,7 @@ class Portfolio:
         self.resets = PeakResets(self.decline)
         self._positions_value = 0
         self._working: dict[OrderId, tuple[int, int, int]] = {}  # leaves, entry cost, reference price
-        self._priced: dict[InstrumentId, None] = {}  # what is held, the longest without a price first
+        self._priced = OrderedDict[InstrumentId, None]()  # what is held, the longest without a price first
         self.totals = Totals()
         self.gross = 0  # Σ worst case of every instrument
         self.ledger = Ledger(capital)
@@ -134,12 +137,12 @@ class Portfolio:
     def source_exposure(self, source: SourceId) -> int:
         """An amount; 0 for a source without an allocation (the gate denies it for want of limits)."""
         allocation = self.sources.get(source)
-        return allocation.exposure if allocation is not None else 0
+        return allocation.working_cost + allocation.held_cost if allocation is not None else 0
 
     def source_stopped(self, source: SourceId) -> bool:
         """Latched by `stop_source`."""
         allocation = self.sources.get(source)
-        return allocation is not None and bool(allocation.stopped_reason)
+        return allocation is not None and allocation.stopped_reason != ""
 
     def stop_source(self, source: SourceId, reason: str, now_ns: int) -> None:
         """Latches one source shut; the first reason stays."""
@@ -175,15 +178,14 @@ class Portfolio:
             for closed in holding.series.observe(observation):
                 self.correlations.push(observation.instrument, closed)
         self._revalue(holding)
-        now_ns = observation.seen_ns
         if holding.aged:  # the newest price is the last to grow old
-            self._priced[observation.instrument] = self._priced.pop(observation.instrument)
+            self._priced.move_to_end(observation.instrument)
         oldest = next(iter(self._priced), observation.instrument)
         self.equity_ns = self.holdings[oldest].price_ns
-        self.decline.observe(self.equity, now_ns)
+        self.decline.observe(self.equity, observation.seen_ns)
         for allocation in self.sources.values():
             if observation.instrument in allocation.lots:
-                allocation.decline.observe(allocation.equity(self.holdings), now_ns)
+                allocation.decline.observe(allocation.equity(self.holdings), observation.seen_ns)
         self.resets.marked()
 
     def working(self, order: Order, counted: int | None = None) -> None:
@@ -194,18 +196,19 @@ class Portfolio:
         holding = self.holdings[order.instrument]
         live = order.state in WORKING_STATES
         self.ledger.follow(order, live=live)
-        before = self._working.pop(order.id, None)
-        leaves, cost, reference = before or (0, 0, max(holding.ask, holding.last))
+        leaves, cost, reference = self._working.get(order.id) or (0, 0, max(holding.ask, holding.last))
         now_leaves = (order.exposed if counted is None else counted) if live else 0
-        now_cost = dear = 0
-        if now_leaves and order.order_class is _INCREASE:
-            dear = entry_price(order, reference)
-            now_cost = now_leaves * dear * holding.instrument.amount_factor
+        dear = entry_price(order, reference) if now_leaves and order.order_class is _INCREASE else 0
+        now_cost = now_leaves * dear * holding.instrument.amount_factor
+        if now_leaves == leaves and now_cost == cost:
+            return  # it was sent, or accepted: nothing of what the gate reads depends on it
         holding.work(order, now_leaves - leaves, dear)
         if now_cost != cost and order.source in self.sources:
             self.sources[order.source].working_cost += now_cost - cost
         if now_leaves:
             self._working[order.id] = (now_leaves, now_cost, reference)
+        else:
+            del self._working[order.id]
         self.totals.update(holding)
         self.gross = self.totals.gross
         self._follow(holding)
@@ -290,7 +293,7 @@ class Portfolio:
             del self._priced[symbol]
             return
         priced = sorted([*self._priced, symbol], key=lambda each: self.holdings[each].price_ns)
-        self._priced = dict.fromkeys(priced)
+        self._priced = OrderedDict.fromkeys(priced)
         self.equity_ns = min(self.equity_ns, holding.price_ns)
 
 

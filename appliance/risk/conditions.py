@@ -71,7 +71,7 @@ class Conditions:
         mode = self._modes.mode
         if mode is not _NORMAL:
             yield _MODE_REASON[mode]
-        if self._is_broken():
+        if not self._order_entry.free and self._is_broken():
             yield Reason.BREAKER_OPEN
         if self._holds.blocking(intent.instrument) is not None:
             yield Reason.HOLD
@@ -96,8 +96,7 @@ class Conditions:
             yield price
 
     def _is_broken(self) -> bool:
-        entry = self._order_entry
-        return not entry.free and entry.refusal(self._clock.mono_ns()) is not None
+        return self._order_entry.refusal(self._clock.mono_ns()) is not None
 
     def why(self, reason: Reason, intent: Intent) -> str:
         """What a denial says beside its code."""

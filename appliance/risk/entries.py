@@ -72,8 +72,8 @@ def size(intent: Intent, instrument: Instrument, limits: InstrumentLimits, dear:
     qty = intent.qty
     if qty < instrument.min_qty:
         return Reason.QTY_TOO_SMALL, f"{_qty(instrument, qty)} < {_qty(instrument, instrument.min_qty)}"
-    largest = min(limits.max_order_qty, instrument.max_qty)
-    if qty > largest:
+    if qty > limits.max_order_qty or qty > instrument.max_qty:
+        largest = min(limits.max_order_qty, instrument.max_qty)
         return Reason.QTY_TOO_LARGE, f"{_qty(instrument, qty)} > {_qty(instrument, largest)}"
     value = qty * dear * instrument.amount_factor
     if value > limits.max_order_value:

@@ -12,7 +12,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from appliance.domain.breaker import Component
-from appliance.domain.ids import InstrumentId, IntentId, OrderId, SourceId, derive_order_id
+from appliance.domain.ids import InstrumentId, IntentId, OrderId, OrderIds, SourceId
 from appliance.domain.intent import Action, Intent, ListKind, OrderType, SelfTrade, Side, TimeInForce
 from appliance.domain.money import Price, Qty, format_share
 from appliance.domain.order import Order
@@ -77,7 +77,7 @@ class _Judge:
         self._conditions = Conditions(limits, account, holds, modes, entry, fees, clock)
         self._seen = seen
         self._clock = clock
-        self._account_name = account_name
+        self._order_ids = OrderIds(account_name)
         self._shares = Shares(limits, account, plan)
         self.pace = Pace(limits)
         self._fees = fees
@@ -89,7 +89,7 @@ class _Judge:
         """A new order of this class: every condition, then the controls of its class."""
         if view is None:
             return _denied(intent, order_class, Reason.UNKNOWN_INSTRUMENT, intent.instrument)
-        order_id = derive_order_id(self._account_name, intent.source, intent.id, intent.attempt)
+        order_id = self._order_ids.derive(intent.source, intent.id, intent.attempt)
         if order_id in self._seen:
             return _denied(intent, order_class, Reason.DUPLICATE_ID, order_id)
         shut, epoch = self._latch.look(now_ns)
@@ -288,7 +288,7 @@ class Gate(_Judge):
         self, intent: Intent, order_class: OrderClass, lead: Approved, view: InstrumentView, now_ns: int
     ) -> Verdict:
         """A leg that closes what its lead opens: reduce-only, and as large as the lead at most."""
-        order_id = derive_order_id(self._account_name, intent.source, intent.id, intent.attempt)
+        order_id = self._order_ids.derive(intent.source, intent.id, intent.attempt)
         if order_id in self._seen:
             return _denied(intent, order_class, Reason.DUPLICATE_ID, order_id)
         wrong = entries.shape(intent, view.instrument)

@@ -1,9 +1,11 @@
 """The core's side of the audit log: numbers entries, hands them to the writer process, hears what is durable.
 
-Nothing here waits for a disk: `append` encodes and writes to a socket buffer, acknowledgements arrive on
-the event loop. An entry's index is known at once and is final, because one client numbers them all; its
-durability is known when `Ticket.durable` returns. Anything that makes durability unknown – the writer says
-Failed, dies, or falls behind the bound – fails every pending and every later ticket, for good (SAFETY 8).
+Nothing here waits for a disk: `append` encodes, what one turn of the event loop appends is written to the
+socket in one piece at the end of that turn, acknowledgements arrive on the loop. A core that is killed within
+the turn takes along what it appended in it: no order has left on it, since whoever sends waits first, and a
+trip is the guard's to keep. An entry's index is known at once and is final, because one client numbers them
+all; its durability is known when `Ticket.durable` returns. Anything that makes durability unknown – the
+writer says Failed, dies, falls behind the bound – fails every pending and later ticket, for good (SAFETY 8).
 """
 
 from __future__ import annotations
@@ -32,6 +34,7 @@ from appliance.domain.exit_codes import ExitCode
 from appliance.domain.ids import ORDER_ID_MAX, RunId
 from appliance.domain.order import Order
 from appliance.ports import Entry
+from appliance.storage.log_turn import Outbox, Waits
 from appliance.storage.log_wire import (
     Append,
     Durable,
@@ -120,15 +123,17 @@ class LogClient(asyncio.Protocol):
         """Not connected yet: see `start`."""
         self._settings = settings
         self._frames = Frames()
-        self._ready: asyncio.Future[Ready] = asyncio.get_running_loop().create_future()
+        self._loop = asyncio.get_running_loop()
+        self._ready: asyncio.Future[Ready] = self._loop.create_future()
         self._changed = asyncio.Event()
+        self._waits = Waits(self._loop)
         self._sent: deque[tuple[int, int]] = deque()
         self._sent_bytes = 0
         self._sources: dict[str, int] = {}
         self._size = self._durable = self._signed = 0
         self._root = self._checkpoint = b""
         self._closing = self._gone = False
-        self._transport: asyncio.Transport | None = None
+        self._outbox: Outbox | None = None
         self._process: asyncio.subprocess.Process | None = None
         self.failure: InterlockError | None = None
         self.disk_failed = False  # the writer said so; its death, a backlog, a full disk say nothing of it
@@ -191,17 +196,18 @@ class LogClient(asyncio.Protocol):
         if not entries:
             raise InvariantError("an append to the audit log without an entry")
         first = self._size
-        if self.failure is not None or self._transport is None or self._closing:
+        outbox = self._outbox
+        if self.failure is not None or outbox is None or self._closing:
             return LogTicket(self, first, first + len(entries))
         message = self._number(entries, orders, source or self._settings.source)
         data = frame(message)
-        self._size = first + len(entries)
+        size = self._size = first + len(entries)
         self._sources[message.source] = message.next
-        self._sent.append((self._size, len(data)))
+        self._sent.append((size, len(data)))
         self._sent_bytes += len(data)
-        self._transport.write(data)
+        outbox.write(data)
         self._bound_backlog()
-        return LogTicket(self, first, self._size)
+        return LogTicket(self, first, size)
 
     async def wait_durable(self, size: int) -> None:
         """Returns once the first `size` entries are durable; raises StoreError if that cannot be known."""
@@ -209,14 +215,14 @@ class LogClient(asyncio.Protocol):
             self._raise_failure()
             if self._gone:
                 raise StoreError("the audit log was closed", "the entry was not acknowledged before")
-            await self._changed.wait()
+            await self._waits.until(size)
 
     async def publish(self) -> LogHead:
         """Signs and publishes everything appended so far, whatever the cadence; returns the new head."""
         wanted = self._size
         self._raise_failure()
-        if self._transport is not None and self._signed < wanted:
-            self._transport.write(frame(Publish()))
+        if self._outbox is not None and self._signed < wanted:
+            self._outbox.write(frame(Publish()))
         while self._signed < wanted:
             self._raise_failure()
             if self._gone:
@@ -226,8 +232,8 @@ class LogClient(asyncio.Protocol):
 
     def refill(self) -> None:
         """Asks the writer to allocate the disk reserve again; `on_reserve` tells how it went."""
-        if self.failure is None and self._transport is not None:
-            self._transport.write(frame(Refill()))
+        if self.failure is None and self._outbox is not None:
+            self._outbox.write(frame(Refill()))
 
     async def failed(self) -> InterlockError:
         """Returns the error once the log has failed; the runtime waits on it as a deadly loop."""
@@ -252,7 +258,7 @@ class LogClient(asyncio.Protocol):
         """The event loop's: the socket is ours."""
         if not isinstance(transport, asyncio.Transport):
             raise InvariantError("the log's socket is no stream")
-        self._transport = transport
+        self._outbox = Outbox(self._loop, transport)
 
     def data_received(self, data: bytes) -> None:
         """The event loop's: the writer said something."""
@@ -272,6 +278,7 @@ class LogClient(asyncio.Protocol):
         match message:
             case Durable(size):
                 self._durable = size
+                self._waits.reach(size)
                 while self._sent and self._sent[0][0] <= size:
                     self._sent_bytes -= self._sent.popleft()[1]
             case Signed(size, root, checkpoint):
@@ -296,17 +303,18 @@ class LogClient(asyncio.Protocol):
 
     def _number(self, entries: Sequence[Entry], orders: Sequence[Order], source: str) -> Append:
         sequence = self._sources.get(source, 0)
-        rows = tuple(
+        first, run = self._size, self._settings.run
+        rows = [
             EntryRow(
                 entry.kind,
                 entry.utc_ns,
                 _ref(entry),
-                encode_entry(self._size + at, source, sequence + at, entry),
+                encode_entry(first + at, source, sequence + at, entry),
             )
             for at, entry in enumerate(entries)
-        )
-        changes = tuple(_order_row(order, self._settings.run) for order in orders)
-        return Append(self._size, source, sequence + len(entries), rows, changes)
+        ]
+        changes = [_order_row(order, run) for order in orders]
+        return Append(first, source, sequence + len(entries), tuple(rows), tuple(changes))
 
     def _bound_backlog(self) -> None:
         waiting = self._size - self._durable
@@ -317,10 +325,11 @@ class LogClient(asyncio.Protocol):
     async def _let_go(self) -> int:
         """Closes the socket, upon which the writer ends by itself; returns its exit code."""
         self._closing = True
-        if self._transport is not None:
-            self._transport.close()
+        if self._outbox is not None:
+            self._outbox.close()
         code = await self._process.wait() if self._process is not None else 0
         self._gone = True
+        self._waits.reach(sys.maxsize)
         self._wake()
         return code
 
@@ -330,8 +339,9 @@ class LogClient(asyncio.Protocol):
             self.failure = error
             if not self._ready.done():
                 self._ready.set_exception(error)
-            if self._transport is not None:
-                self._transport.close()
+            if self._outbox is not None:
+                self._outbox.close()
+        self._waits.reach(sys.maxsize)
         self._wake()
 
     def _raise_failure(self) -> None:
@@ -340,7 +350,7 @@ class LogClient(asyncio.Protocol):
             raise StoreError(self.failure.what, self.failure.why, self.failure.do) from self.failure
 
     def _wake(self) -> None:
-        """Everybody who waits looks again."""
+        """Everybody who waits for anything but durability looks again."""
         self._changed.set()
         self._changed = asyncio.Event()
 

@@ -1,8 +1,11 @@
 """Orders: check, state and ledger without a disk; the same at 10 … 100,000 open orders and 1 … 1,000
-instruments; intent → durable → venue call through the real log; memory per open order and remembered id.
+instruments; intent → durable → venue call through the real log; memory per open order and remembered id; and
+the fills (`bench_portfolio`).
 
 One order of the first kind is: gate, order row, id ledger, working quantity. Taking the venue's acceptance
-and a cancel over into the books, with their entries for the log, is a case of its own.
+and a cancel over into the books, with their entries for the log, is a case of its own. All numbers of open
+orders and instruments are measured in turns, and so is the floor they are compared with, a loop of additions:
+what the machine does meanwhile happens to all of them. `tests.bench.curve` draws it.
 """
 
 from __future__ import annotations
@@ -12,13 +15,14 @@ import gc
 import tempfile
 import time
 import tracemalloc
+from collections.abc import Sequence
 from pathlib import Path
 
 from msgspec.structs import replace
 
 from appliance.domain.ids import InstrumentId, IntentId, OrderId, derive_order_id
 from appliance.domain.intent import Intent, OrderType
-from appliance.domain.money import AMOUNT_ONE, Amount, Price, Qty
+from appliance.domain.money import AMOUNT_ONE, PPM_ONE, Amount, Ppm, Price, Qty
 from appliance.domain.observation import Bar
 from appliance.domain.order import Accepted, Canceled, Order, OrderEvent
 from appliance.domain.reasons import Reason
@@ -28,6 +32,7 @@ from appliance.orders.booking import Booking
 from appliance.orders.costs import Costs
 from appliance.orders.desk import Desk
 from appliance.orders.identity import IdLedger
+from appliance.portfolio.correlation import CorrelationTerms
 from appliance.portfolio.portfolio import Portfolio
 from appliance.risk.gate import Gate
 from appliance.risk.limits import Limits
@@ -35,9 +40,11 @@ from appliance.runtime.patience import LoopPatience
 from appliance.runtime.scribe import CoreScribe
 from appliance.storage.log_client import LogClient
 from tests.audit_support import new_log
-from tests.bench.measure import Case, case_of
+from tests.bench import bench_portfolio
+from tests.bench.measure import Case, case_of, repeat, with_peer
 from tests.kit import (
     BOT,
+    DAY,
     SECOND,
     SPX,
     Core,
@@ -62,6 +69,15 @@ class NoScribe(FakeScribe):
     ticket = FakeScribe().note("start", {})
 
 
+class Wire:
+    """A venue up to the call: what comes after it is the network's and the exchange's."""
+
+    name = "wire"
+
+    async def submit(self, _order: Approved) -> None:
+        """Called once the order is durable."""
+
+
 class Desktop:
     """Gate, orders, ids and books of a number of instruments; no venue, no log."""
 
@@ -75,7 +91,9 @@ class Desktop:
             sources={BOT: source_limits(instruments=frozenset(self.symbols), allocation=10**24)},
         )
         cash = Amount(10**9 * AMOUNT_ONE)
-        self.portfolio = Portfolio(made, cash, {BOT: cash})
+        # Whatever moves with what is held may be bought: the control is asked and answers, and lets pass.
+        terms = CorrelationTerms(limit_ppm=Ppm(PPM_ONE), interval_ns=DAY, window=30, sample=30)
+        self.portfolio = Portfolio(made, cash, {BOT: cash}, terms)
         for symbol in self.symbols:
             core.clock.utc += 1
             self.portfolio.mark(_bar(symbol, core.clock.utc))
@@ -165,42 +183,69 @@ def _bar(symbol: InstrumentId, now_ns: int) -> Bar:
     )
 
 
+SHAPES = ((10, 1), (100, 1), (1_000, 1), (10_000, 1), (100_000, 1), (1_000, 10), (1_000, 100), (1_000, 1_000))
+"""(open orders, instruments)"""
+
+QUICK = ((10, 1), (1_000, 1), (1_000, 10))
+ROUNDS = 20
+FLOOR = "floor: 100 additions"
+
+
 def run(*, quick: bool) -> list[Case]:
     """All cases."""
-    count = 2_000 if quick else 20_000
-    sizes = (10, 1_000) if quick else (10, 100, 1_000, 10_000, 100_000)
-    cases = []
-    for open_orders in sizes:
-        cases += _cost(open_orders, 1, count)
-    for instruments in (10,) if quick else (10, 100, 1_000):
-        cases += _cost(1_000, instruments, count)
+    cases = _cost(QUICK if quick else SHAPES, 2_000 if quick else 20_000)
     cases += [_memory_of_an_order(1_000 if quick else 20_000)]
     cases += [_memory_of_an_id(n) for n in ((10_000,) if quick else (10_000, 90_000, 1_000_000))]
-    return cases + asyncio.run(_through_the_log(1_000 if quick else 10_000, 1 if quick else 10))
+    cases += asyncio.run(_through_the_log(1_000 if quick else 10_000, 1 if quick else 10))
+    return cases + bench_portfolio.run(quick=quick)
 
 
-def _cost(open_orders: int, instruments: int, count: int) -> list[Case]:
-    desk = Desktop(instruments)
-    for _ in range(open_orders):
-        desk.begin(desk.wish())
+class Point:
+    """One point of the curve: a desk with so many open orders, and what an order more took there."""
+
+    def __init__(self, open_orders: int, instruments: int) -> None:
+        self.where = f"{open_orders} open orders, {instruments} instruments"
+        self.desk = Desktop(instruments)
+        self.checks: list[int] = []
+        self.reports: list[int] = []
+        for _ in range(open_orders):
+            self.desk.begin(self.desk.wish())
+
+    def measure(self, count: int) -> None:
+        """Orders that come and go; as many are open afterwards as before."""
+        desk, clock = self.desk, time.perf_counter_ns
+        for _ in range(count):
+            wish = desk.wish()
+            started = clock()
+            order = desk.check(wish)
+            checked = clock()
+            desk.end(desk.accept(order))
+            self.reports.append(clock() - checked)
+            self.checks.append(checked - started)
+
+
+def _cost(shapes: Sequence[tuple[int, int]], count: int) -> list[Case]:
+    points = [Point(*shape) for shape in shapes]
+    floor: list[int] = []
     gc.collect()
     gc.freeze()
-    clock = time.perf_counter_ns
-    checks, reports = [], []
-    for _ in range(count):
-        wish = desk.wish()
-        started = clock()
-        order = desk.check(wish)
-        checked = clock()
-        desk.end(desk.accept(order))
-        reports.append(clock() - checked)
-        checks.append(checked - started)
+    for _ in range(ROUNDS):
+        floor += repeat(_additions, count // ROUNDS)
+        for point in points:
+            point.measure(count // ROUNDS)
     gc.unfreeze()
-    where = f"{open_orders} open orders, {instruments} instruments"
-    return [
-        case_of(f"check + state + ledger, {where}", checks),
-        case_of(f"sent, accepted, ended, {where}", reports),
-    ]
+    least = case_of(FLOOR, floor)
+    assert least.p50 is not None
+    found = [(f"check + state + ledger, {point.where}", point.checks) for point in points]
+    found += [(f"sent, accepted, ended, {point.where}", point.reports) for point in points]
+    return [least, *(with_peer(case_of(name, each), FLOOR, least.p50) for name, each in found)]
+
+
+def _additions() -> int:
+    total = 0
+    for value in range(100):
+        total += value
+    return total
 
 
 def _memory_of_an_order(count: int) -> Case:
@@ -241,7 +286,7 @@ async def _through_the_log(burst: int, paced_s: int) -> list[Case]:
             core.orders,
             core.ids,
             core.portfolio,
-            core.venue,
+            Wire(),  # type: ignore[arg-type]
             CoreScribe(log),
             LoopPatience(),
             core.clock,
@@ -275,7 +320,6 @@ async def _burst(core: Core, desk: Desk, count: int) -> Case:
     started = time.perf_counter()
     await asyncio.gather(*(worker(count // AT_ONCE) for _ in range(AT_ONCE)))
     rate = round(len(samples) / (time.perf_counter() - started))
-    await desk.collect()
     name = f"intent → durable → venue call, {AT_ONCE} at once"
     return replace_rate(case_of(name, samples), rate)
 

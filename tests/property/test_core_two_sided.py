@@ -79,6 +79,7 @@ def test_the_world_meets_what_it_is_made_for() -> None:
     wanted = {
         *("MODE_PAUSED", "MODE_REDUCED", "MODE_EMERGENCY", "TRIPPED", "HOLD", "BREAKER_OPEN", "PRICE_STALE"),
         *("FEES_MISSING", "FEES_STALE", "POSITION_CAP", "ALLOCATION", "SELF_TRADE", "approved"),
+        *("THROTTLED", "DUPLICATE_ECONOMICS"),
     }
     assert wanted <= met.keys(), met
     assert met["increase"] > 500, met

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+from enum import StrEnum
 
 import pytest
 import rfc8785
 
-from appliance.audit.records import KINDS, MAX_BODY, MAX_DEPTH, decode_entry, encode_entry
+from appliance.audit.records import _AS_IS, KINDS, MAX_BODY, MAX_DEPTH, decode_entry, encode_entry
 from appliance.domain.errors import InvariantError, PeerError
 from appliance.domain.verdict import Flag, OrderClass
 from appliance.ports import Entry
@@ -191,3 +192,23 @@ def test_anything_else_is_no_entry(body: bytes) -> None:
 def test_a_kind_of_a_newer_version_is_read() -> None:
     """An older `verify` must not call a newer log forged."""
     assert decode_entry(GOOD.replace(b'"intent"', b'"ota"')).kind == "ota"
+
+
+def test_types_written_as_they_are_have_ascii_names() -> None:
+    """Their members go to the encoder unlooked at, and it writes UTF-8 where JSON text is ASCII here."""
+    for kind in _AS_IS - {str, bool}:
+        assert issubclass(kind, StrEnum)
+        assert all(member.value.isascii() and member.value == str(member) for member in kind)
+
+
+def test_lone_surrogates_become_escapes_wherever_they_stand() -> None:
+    """In a text, a list, a mapping in a list; what stands beside them stays as it is."""
+    listed, mapped = ["\udfff", ["\ud800"]], {"inner": "x\udc00", "n": 1}
+    hostile = {"text": "a\ud800é", "list": listed, "map": mapped, "seq": 5}
+    entry = Entry(kind="venue", utc_ns=1, mono_ns=1, data=hostile)
+    assert decode_entry(encode_entry(3, "core", 0, entry)).data == {
+        "text": "a\\ud800é",
+        "list": ["\\udfff", ["\\ud800"]],
+        "map": {"inner": "x\\udc00", "n": 1},
+        "seq": 5,
+    }

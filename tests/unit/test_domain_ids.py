@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from appliance.domain.ids import ORDER_ID_MAX, IntentId, SourceId, derive_order_id
+from appliance.domain.ids import ORDER_ID_MAX, IntentId, OrderIds, SourceId, derive_order_id
 
 
 def test_an_order_id_is_a_function_of_the_wish() -> None:
@@ -34,3 +34,17 @@ def test_fields_are_framed() -> None:
         derive_order_id("x", SourceId("ab"), IntentId("c"), 1),
     }
     assert len(made) == 4
+
+
+@pytest.mark.parametrize("account", ["", "demo", "ü" * 300])
+def test_kept_digests_give_the_same_ids(account: str) -> None:
+    """However often and in whatever order sources ask, and after more sources than are kept."""
+    ids = OrderIds(account)
+    asked = [
+        (SourceId(source), IntentId(intent), attempt)
+        for source in ("bot", "", "b", "ü1", *(f"s{number}" for number in range(300)))
+        for intent in ("1", "ot1", "")
+        for attempt in (0, 7)
+    ]
+    for source, intent, attempt in [*asked, *reversed(asked)]:
+        assert ids.derive(source, intent, attempt) == derive_order_id(account, source, intent, attempt)
