@@ -96,9 +96,14 @@ class World:
             beside={OTHER: either},
             limits=instrument_limits(max_order_value=10**20, max_order_qty=LARGEST),
             account=account_limits(
-                leverage_ppm=25_000, drawdown_ppm=10**6, daily_loss_ppm=10**6, loss_slow_ppm=10**6,
-                messages=BURST - 1, messages_kept_ppm=100_000, duplicate_window_ns=1_000,
-            ),  # fmt: skip
+                leverage_ppm=25_000,
+                drawdown_ppm=10**6,
+                daily_loss_ppm=10**6,
+                loss_slow_ppm=10**6,
+                messages=BURST - 1,
+                messages_kept_ppm=100_000,
+                duplicate_window_ns=1_000,
+            ),
             correlation=CorrelationTerms(limit_ppm=Ppm(PPM_ONE), interval_ns=SECOND, window=3, sample=3),
         )
         self.met: Counter[str] = Counter()
