@@ -26,7 +26,7 @@ from hardware import pages
 from hardware.pages import GuardWord
 from tests.bench import bench_breaker
 from tests.bench.measure import Case, case_of, repeat, with_peer
-from tests.kit import Core, FakeClock
+from tests.kit import SECOND, Core, FakeClock, account_limits
 
 
 class RealClock(FakeClock):
@@ -53,7 +53,7 @@ def _core(folder: Path) -> tuple[Core, threading.Event]:
 
     words[GuardWord.HEARTBEAT_NS] = time.monotonic_ns()
     threading.Thread(target=beat, daemon=True).start()
-    core = Core()
+    core = Core(account=account_limits(duplicate_window_ns=SECOND))
     asyncio.run(_fill(core))
     clock = RealClock()
     clock.utc = core.clock.utc
