@@ -483,6 +483,19 @@ def test_replacing_an_entry_frees_nothing_for_an_exit() -> None:
     assert isinstance(core.gate.check(replace(wish, qty=Qty(201))), Denied)
 
 
+@pytest.mark.parametrize(("qty", "allowed"), [(300, True), (301, False)])
+def test_an_exit_grows_as_far_as_the_others_beside_it_leave_room(qty: int, allowed: bool) -> None:
+    """5.00 held, exits of 2.00 each work: one of them may become 3.00."""
+    core = _core()
+    resting = {"side": Side.SELL, "qty": Qty(200), "price": Price(101_000)}
+    first, _ = _place(core, **resting), _place(core, **(resting | {"price": Price(101_500)}))
+    verdict = _amend(core, first, qty)
+    if allowed:
+        assert _ok(verdict).reduce_only
+    else:
+        assert _reason(verdict) is Reason.CANNOT_AMEND
+
+
 def test_an_amendment_is_paid_for_once() -> None:
     """2,002 USD, fees 0.1 %: 1.00 at 990.00 works, and may become 2.00, not 2.01 (at 1,000.00)."""
     core = _core(held=0, source=source_limits(allocation=2_002 * 10**10))
