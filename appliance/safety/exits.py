@@ -23,6 +23,7 @@ from appliance.domain.money import PPM_ONE, Qty, round_down
 from appliance.domain.order import Order, OrderEvent, OrderState, VenueOrder
 from appliance.domain.verdict import Approved, Denied, Flag, OrderClass, Verdict
 from appliance.ports import Clock, InstrumentView, Venue
+from appliance.safety.exit_room import closable, greedy, is_exit, room
 
 SWEEP_NS = 2_000_000_000  # validity window and margin: what was in flight has arrived or never will
 LADDER = (1, 2, 4, 0)  # collars an exit may go from the reference, try by try; 0: a market order
@@ -173,11 +174,12 @@ class ExitFlow:
         key = source, instrument.symbol
         if key in self._leaving or self._clock.mono_ns() < self._not_before.get(key, 0):
             return
-        own = [order for order in self._desk.orders.live() if _is_exit(order, *key)]
+        own = [order for order in self._desk.orders.live() if is_exit(order, *key)]
         if any(order.time_in_force is TimeInForce.IOC for order in own):
             return  # one that rests may do so for ever, and is cancelled for one that does not
-        room = _room(self._held.view(instrument.symbol), quantity, sum(order.exposed for order in own))
-        if room < instrument.min_qty:
+        working = sum(order.exposed for order in own)
+        if room(self._held.view(instrument.symbol), quantity, working) < instrument.min_qty:
+            await self._make_room(instrument, quantity)
             return
         self._leaving.add(key)
         try:
@@ -185,11 +187,17 @@ class ExitFlow:
         finally:
             self._leaving.discard(key)
 
+    async def _make_room(self, instrument: Instrument, quantity: int) -> None:
+        """Cancels exits of others that took what this one has to close."""
+        held = [(source, q) for source, i, q in self._held.held() if i.symbol == instrument.symbol]
+        await self._desk.cancel_all(greedy(self._desk.orders.live(), instrument.symbol, held, quantity))
+        await self._desk.collect()
+
     async def _leave(
         self, source: SourceId, instrument: Instrument, quantity: int, purpose: str, share_ppm: int
     ) -> None:
         symbol = instrument.symbol
-        working = [order for order in self._desk.orders.live() if _is_exit(order, source, symbol)]
+        working = [order for order in self._desk.orders.live() if is_exit(order, source, symbol)]
         legs = self._desk.orders.protective(symbol, source)
         for order in (*self._leads(legs), *legs, *working):  # an exit that rests must not keep this one away
             await self._desk.cancel(order)
@@ -202,7 +210,7 @@ class ExitFlow:
             gone = [leg for leg in legs if leg.id not in {each.id for each in kept}]
             await self._protect(gone, abs(quantity) - sum(leg.leaves for leg in kept))
             return
-        most = min(abs(quantity), _room(self._held.view(symbol), quantity))
+        most = min(abs(quantity), room(self._held.view(symbol), quantity))
         qty = round_down(min(abs(quantity) * share_ppm // PPM_ONE, most), instrument.lot)
         qty = max(qty, min(most, instrument.min_qty))
         if qty == 0:
@@ -212,8 +220,8 @@ class ExitFlow:
         if not together.sent:
             self._climb(source, symbol)
             self._wait(source, symbol)
-        closable = min(abs(quantity), _closable(self._held.view(symbol), quantity))
-        await self._protect(legs, closable - sum(together.sent))
+        most = min(abs(quantity), closable(self._held.view(symbol), quantity))
+        await self._protect(legs, most - sum(together.sent))
 
     async def _send_slices(self, together: _Round, held: int, qty: int, purpose: str) -> None:
         """Slice by slice as the gate cuts it; ends with the first that is refused or got lost.
@@ -239,7 +247,7 @@ class ExitFlow:
             wide = len(together.sent) < self._width.get(together.key, self._at_once)
             if not wide or Flag.SLICED not in verdict.flags or self._is_lost(verdict.order_id):
                 return
-            working = sum(o.leaves for o in self._desk.orders.live() if _is_exit(o, source, symbol))
+            working = sum(o.leaves for o in self._desk.orders.live() if is_exit(o, source, symbol))
             qty = min(qty - verdict.qty, abs(self._still_held(source, symbol, held)) - working)
 
     def _is_lost(self, order_id: OrderId) -> bool:
@@ -330,7 +338,7 @@ class ExitFlow:
         for leg in legs:
             sign = leg.side.opposite.sign
             held = abs(self._still_held(leg.source, leg.instrument, sign))
-            qty = min(rest, held, leg.leaves, _closable(self._held.view(leg.instrument), sign))
+            qty = min(rest, held, leg.leaves, closable(self._held.view(leg.instrument), sign))
             if qty <= 0:
                 continue
             rest -= qty
@@ -348,30 +356,6 @@ class ExitFlow:
                     protects=leg.protects,
                 )
             )
-
-
-
-def _closable(view: InstrumentView | None, quantity: int) -> int:
-    """What the account holds on the side of `quantity`, 0 if it holds the other."""
-    if view is None:
-        return 0
-    return max(0, view.position if quantity > 0 else -view.position)
-
-
-def _room(view: InstrumentView | None, quantity: int, own: int = 0) -> int:
-    """What an exit of `quantity` may have, as the gate counts it. own: working exits it takes the place of.
-
-    Other sources may hold the opposite, or be leaving too: a larger exit would turn the account, which makes
-    it an entry, and outside of NORMAL it would be denied whole.
-    """
-    closable = _closable(view, quantity)
-    if view is None or not closable:
-        return 0
-    return max(0, closable - (view.working_sell if quantity > 0 else view.working_buy) + own)
-
-
-def _is_exit(order: Order, source: SourceId, symbol: InstrumentId) -> bool:
-    return (order.order_class, order.source, order.instrument) == (OrderClass.REDUCE, source, symbol)
 
 
 def _may_increase(order: VenueOrder) -> bool:

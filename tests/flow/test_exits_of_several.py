@@ -14,7 +14,7 @@ from appliance.domain.ids import InstrumentId, SourceId
 from appliance.domain.intent import ListKind, OrderType, Side
 from appliance.domain.mode import Mode
 from appliance.domain.money import Ppm, Price, Qty
-from appliance.domain.order import Order
+from appliance.domain.order import Order, OrderState
 from appliance.domain.verdict import Approved, ApprovedList, OrderClass
 from appliance.portfolio.correlation import CorrelationTerms
 from tests.kit import BOT, SECOND, SPX, Core, source_limits, spx
@@ -64,6 +64,28 @@ def test_an_account_whose_sources_hold_both_sides_is_liquidated(opposite: int) -
         await core.exits.mend()
         await core.exits.leave_everything("liquidate")
         assert list(core.orders.live()) == [], "there is nothing left that an exit or a leg could close"
+
+    asyncio.run(story())
+
+
+@pytest.mark.safety("S7.2")
+def test_an_exit_of_another_that_rests_cannot_keep_a_liquidation_away() -> None:
+    """OTHER holds nothing and rests a sale of all of BOT's 10.00: it is cancelled, and BOT's leave."""
+
+    async def story() -> None:
+        core = await _core(1_000, 0)
+        rests = {"side": Side.SELL, "order_type": OrderType.LIMIT, "price": Price(104_000)}
+        greedy = await core.desk.place(core.intent(source=OTHER, qty=Qty(1_000), **rests))
+        assert isinstance(greedy, Approved)
+        assert greedy.order_class is OrderClass.REDUCE
+        await core.desk.collect()
+        await core.exits.leave_everything("liquidate")
+        order = core.orders.get(greedy.order_id)
+        assert order is not None
+        assert order.state is OrderState.CANCELED
+        await core.exits.leave_everything("liquidate")
+        await core.market(100_000)
+        assert core.portfolio.is_flat()
 
     asyncio.run(story())
 

@@ -107,7 +107,7 @@ SABOTAGE: dict[str, Sabotage] = {
     "stale prices": _deny(Reason.PRICE_STALE, OrderClass.REDUCE),
     "stale fees": _deny(Reason.FEES_STALE, OrderClass.REDUCE),
     "no cash": _deny(Reason.EQUITY_MISSING, OrderClass.REDUCE),
-    "exits larger than the account": lambda patch: patch.setattr(exits, "_room", lambda *_: 10**9),
+    "exits larger than the account": lambda patch: patch.setattr(exits, "room", lambda *_: 10**9),
     "shrinking is an entry": lambda patch: patch.setitem(
         CLASSES[Action.AMEND], OrderType.LIMIT, (N, R, N, N)
     ),

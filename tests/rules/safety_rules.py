@@ -391,6 +391,7 @@ S7.1 Only instruments on the allow-list are liquidated
 S7.2 At most the net quantity that came from fills through the appliance
  flow/test_exit_legs.py::test_liquidation_never_sends_more_than_came_from_fills
  flow/test_exits_of_several.py::test_an_account_whose_sources_hold_both_sides_is_liquidated
+ flow/test_exits_of_several.py::test_an_exit_of_another_that_rests_cannot_keep_a_liquidation_away
 S7.3 Capped by the venue's free plus cancelled-locked balance
  flow/test_exit_legs.py::test_liquidation_at_the_venue_cannot_cross_zero
  open: the paper venue has no free or locked balance; there reduce-only is the cap. A live venue needs its own
