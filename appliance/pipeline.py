@@ -31,6 +31,7 @@ from appliance.portfolio.portfolio import Portfolio
 from appliance.ports import Clock, Memory, Scribe
 from appliance.risk.advice import advise, describe_advice
 from appliance.risk.limits import Limits
+from appliance.risk.shares import granted_ppm
 from appliance.safety.controller import SafetyController
 from appliance.safety.exits import ExitFlow
 from appliance.signals.strategy import Strategy
@@ -163,14 +164,15 @@ class Pipeline:
         )
 
     def _entry(self, signal: Signal) -> Intent:
-        """What the strategy wants and its allocation, or a recovery plan's share of it, still allows; 0 is
+        """What the strategy wants and the share of its allocation that is granted now still allows; 0 is
         denied by the gate, and counted."""
         s, portfolio = self._s, self._s.portfolio
         holding = portfolio.holdings[signal.instrument]
         source = s.limits.sources.get(signal.strategy)
         free = 0
         if source is not None:
-            allocation = share_floor(source.allocation, s.safety.recovery.share_ppm)
+            share_ppm = granted_ppm(s.safety.recovery.share_ppm, portfolio, s.limits)
+            allocation = share_floor(source.allocation, share_ppm)
             wanted = share_floor(allocation, s.deploy_ppm.get(signal.strategy, 0))
             most = s.desk.costs.fees.affordable(allocation)  # its fees are part of an entry's cost
             free = min(wanted, most - portfolio.source_exposure(signal.strategy))

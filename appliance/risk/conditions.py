@@ -10,7 +10,7 @@ from appliance.domain.intent import Intent, Side
 from appliance.domain.mode import Mode
 from appliance.domain.money import PPM_ONE
 from appliance.domain.reasons import Reason
-from appliance.ports import AccountView, Clock, FeeView, InstrumentView
+from appliance.ports import AccountView, FeeView, InstrumentView
 from appliance.risk.breaker import Breaker
 from appliance.risk.limits import InstrumentLimits, Limits
 from appliance.safety.holds import Holds
@@ -45,7 +45,6 @@ class Conditions:
         modes: ModeSource,
         order_entry: Breaker,
         fees: FeeView,
-        clock: Clock,
     ) -> None:
         self._limits = limits
         self._account = account
@@ -53,7 +52,6 @@ class Conditions:
         self._modes = modes
         self._order_entry = order_entry
         self._fees = fees
-        self._clock = clock
 
     def standing(  # noqa: C901 - flat: one condition for each row of the matrix
         self,
@@ -71,7 +69,7 @@ class Conditions:
         mode = self._modes.mode
         if mode is not _NORMAL:
             yield _MODE_REASON[mode]
-        if not self._order_entry.free and self._is_broken():
+        if not self._order_entry.free and self._order_entry.refusal(now_ns) is not None:
             yield Reason.BREAKER_OPEN
         if self._holds.blocking(intent.instrument) is not None:
             yield Reason.HOLD
@@ -94,9 +92,6 @@ class Conditions:
         price = _price_condition(view, limits, market_ns)
         if price is not None:
             yield price
-
-    def _is_broken(self) -> bool:
-        return self._order_entry.refusal(self._clock.mono_ns()) is not None
 
     def why(self, reason: Reason, intent: Intent) -> str:
         """What a denial says beside its code."""

@@ -74,7 +74,7 @@ class _Judge:
         self._account = account
         self._latch = latch
         entry = breakers[Component.ORDER_ENTRY]
-        self._conditions = Conditions(limits, account, holds, modes, entry, fees, clock)
+        self._conditions = Conditions(limits, account, holds, modes, entry, fees)
         self._seen = seen
         self._clock = clock
         self._order_ids = OrderIds(account_name)

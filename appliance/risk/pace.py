@@ -16,11 +16,11 @@ A crash forgets the buckets and the last second; executions are found again in t
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Iterable
 from typing import TypeAlias
 
-from appliance.domain.ids import InstrumentId, OrderId, SourceId
+from appliance.domain.ids import InstrumentId, SourceId
 from appliance.domain.intent import Action, Intent
 from appliance.domain.money import PPM_ONE
 from appliance.domain.order import Fill, Order
@@ -72,13 +72,17 @@ class Pace:
         self._window_ns = account.duplicate_window_ns
         self._sources: dict[SourceId, Bucket] = {}
         self._refused: dict[SourceId, deque[int]] = {}
-        self._recent: dict[Economics, int] = {}
+        self._recent: OrderedDict[Economics, int] = OrderedDict()
         self._entries: dict[tuple[SourceId, InstrumentId], deque[int]] = {}
-        self._counted: dict[OrderId, None] = {}
         self._over: dict[SourceId, str] = {}
 
     def refusal(self, intent: Intent, now_ns: int) -> tuple[Reason, str] | None:
-        """Why this entry may not leave now. Changes nothing but what time changes."""
+        """Why this entry may not leave now. Changes nothing but what time changes.
+
+        The orders of a list are judged by what there is before the first of them.
+        """
+        if intent.source in self._over:  # nobody has come to stop it yet
+            return Reason.STRATEGY_STOPPED, self._over[intent.source]
         own = self._sources.get(intent.source) or self._bucket(intent.source)
         if own is None or own.at(now_ns) < SECOND_NS:
             return Reason.THROTTLED, f"{intent.source} may send {self._rate(intent.source)} messages a second"
@@ -114,13 +118,14 @@ class Pace:
             self._over[source] = f"throttled {self._rate(source)} times within a second"
 
     def filled(self, order: Order, fill: Fill) -> None:
-        """The first fill of an entry is one execution."""
+        """The first fill of an entry is one execution. order: as this fill left it."""
+        if order.filled == fill.qty:
+            self._executed(order, fill)
+
+    def _executed(self, order: Order, fill: Fill) -> None:
         limits = self._limits.sources.get(order.source)
-        if order.order_class is not _INCREASE or limits is None or order.id in self._counted:
+        if order.order_class is not _INCREASE or limits is None:
             return
-        self._counted[order.id] = None
-        if len(self._counted) > _COUNTED:
-            del self._counted[next(iter(self._counted))]
         begun = self._entries.setdefault((order.source, order.instrument), deque())
         begun.append(fill.event_ns)
         while begun and fill.event_ns - begun[0] >= limits.entries_window_ns:
@@ -132,13 +137,13 @@ class Pace:
             )
 
     def restore(self, orders: Iterable[Order], fills: Iterable[Fill]) -> None:
-        """Executions of the log. A source that was stopped for them is in the log as stopped."""
+        """Executions of the log, in its order. One too many among them stops its source now, unless it was
+        stopped before: a core may have been killed between that fill and the stop."""
         by_id = {order.id: order for order in orders}
         for fill in fills:
-            order = by_id.get(fill.order_id)
+            order = by_id.pop(fill.order_id, None)  # its further fills are no execution
             if order is not None:
-                self.filled(order, fill)
-        self._over.clear()
+                self._executed(order, fill)
 
     def take_over(self) -> list[tuple[SourceId, str]]:
         """Sources to be stopped now, each once, and why."""
@@ -163,14 +168,11 @@ class Pace:
     def _remember(self, key: Economics, now_ns: int) -> None:
         if not self._window_ns:
             return
-        self._recent.pop(key, None)
         self._recent[key] = now_ns
+        self._recent.move_to_end(key)
         oldest = next(iter(self._recent))
         if now_ns - self._recent[oldest] >= self._window_ns:
             del self._recent[oldest]
-
-
-_COUNTED = 100_000
 
 
 def _economics(intent: Intent) -> Economics:

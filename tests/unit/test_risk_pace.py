@@ -155,12 +155,14 @@ def test_only_new_entries_are_remembered_and_not_for_ever() -> None:
     assert len(pace._recent) == 1
 
 
-def _order(number: int, order_class: OrderClass = OrderClass.INCREASE, source: SourceId = BOT) -> Order:
+def _order(
+    number: int, order_class: OrderClass = OrderClass.INCREASE, source: SourceId = BOT, filled: int = 1
+) -> Order:
     return Order(
         id=OrderId(f"il-{number}"), intent_id=_wish().id, source=source, instrument=SPX,
         order_class=order_class, side=Side.BUY, qty=Qty(10), order_type=OrderType.MARKET, price=None,
         stop_price=None, attached_stop=None, protects=None, reduce_only=False,
-        state=OrderState.WORKING,
+        state=OrderState.WORKING, filled=Qty(filled),
     )  # fmt: skip
 
 
@@ -176,7 +178,7 @@ def test_one_entry_too_many_stops_the_source() -> None:
     pace = Pace(_limits(entries=3, entries_window_ns=10 * SECOND_NS))
     for number in range(3):
         for part in range(5):
-            pace.filled(_order(number), _fill(number, number * SECOND_NS, part))
+            pace.filled(_order(number, filled=part + 1), _fill(number, number * SECOND_NS, part))
     pace.filled(_order(7, OrderClass.REDUCE), _fill(7, 3 * SECOND_NS))
     pace.filled(_order(8, source=SourceId("nobody")), _fill(8, 3 * SECOND_NS))
     assert pace.take_over() == []
@@ -190,14 +192,24 @@ def test_one_entry_too_many_stops_the_source() -> None:
 
 
 def test_executions_are_found_again_in_the_log() -> None:
-    """After a restart the next entry counts after those before; what had been told is told once."""
-    orders = [_order(number) for number in range(4)]
-    fills = [_fill(number, number) for number in range(4)] + [_fill(99, 0)]
+    """After a restart the next entry counts after those before, further fills of one order do not."""
+    orders = [_order(number, filled=2) for number in range(3)]
+    fills = [_fill(number, number, part) for number in range(3) for part in range(2)] + [_fill(99, 0)]
     pace = Pace(_limits(entries=3, entries_window_ns=10 * SECOND_NS))
     pace.restore(orders, fills)
     assert pace.take_over() == []
     pace.filled(_order(5), _fill(5, 5))
     assert [source for source, _ in pace.take_over()] == [BOT]
+
+
+def test_a_core_killed_before_the_stop_stops_it_afterwards() -> None:
+    """The fill that was one too many is in the log, the stop is not; until it is, no entry leaves."""
+    pace = Pace(_limits(entries=3, entries_window_ns=10 * SECOND_NS))
+    pace.restore([_order(number) for number in range(4)], [_fill(number, number) for number in range(4)])
+    assert _reason(pace, 0) is Reason.STRATEGY_STOPPED
+    assert _reason(pace, 0, _wish(OTHER)) is None
+    assert [source for source, _ in pace.take_over()] == [BOT]
+    assert _reason(pace, 0) is None, "from here on the portfolio says so"
 
 
 # through the gate, the desk and the flow
