@@ -19,11 +19,12 @@ MIB = 1024 * 1024
 
 
 class SmallDisk:
-    """A mounted file system. `fill` and `drain` work on a file of their own."""
+    """A mounted file system. `fill` and `drain` work on a file without a name: it takes the disk's room, and is
+    nothing the box has written."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._filler = path / "filler"
+        self._filler = -1
 
     def free(self) -> int:
         """Bytes anybody could still take."""
@@ -32,19 +33,22 @@ class SmallDisk:
 
     def fill(self, leave: int = 0) -> None:
         """Takes what is free but for `leave` bytes."""
-        handle = os.open(self._filler, os.O_CREAT | os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+        if self._filler < 0:
+            name = self.path / "filler"
+            self._filler = os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC)
+            name.unlink()
         try:
             while (free := self.free() - leave) > 0:
-                os.write(handle, bytes(min(free, MIB)))
+                os.write(self._filler, bytes(min(free, MIB)))
         except OSError as error:
             if error.errno != errno.ENOSPC:
                 raise
-        finally:
-            os.close(handle)
 
     def drain(self) -> None:
         """Gives it all back."""
-        self._filler.unlink()
+        if self._filler >= 0:
+            os.close(self._filler)
+            self._filler = -1
 
 
 def _needed(*command: str) -> None:
@@ -69,7 +73,9 @@ def small_disk(path: Path, size: int, kind: str = "tmpfs") -> Iterator[SmallDisk
         _needed("mount", "-o", "loop", str(image), str(path))
     else:
         _needed("mount", "-t", "tmpfs", "-o", f"size={size},mode=0700", "interlock-test", str(path))
+    disk = SmallDisk(path)
     try:
-        yield SmallDisk(path)
+        yield disk
     finally:
+        disk.drain()
         subprocess.run(["umount", "--lazy", str(path)], check=True)

@@ -105,7 +105,8 @@ def test_a_full_disk_trips_and_the_box_can_be_armed_again(box: Box, disk: SmallD
     _arm(box, "PAUSED")
     _arm(box, "NORMAL")
 
-    disk.fill(leave=20_000_000)  # an alert, no hold: the rest is filled at once
+    disk.fill(leave=20_000_000)
+    until(lambda: _disk(box).level == "alert", "the alert, and no hold: the rest is filled at once", 20)
     until(lambda: len(box.held()) > 1, "positions", 120)
     disk.fill()
     command_board(box.runtime, "press")
