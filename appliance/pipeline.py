@@ -39,6 +39,8 @@ from appliance.validation.recent import RecentPrices
 from appliance.validation.signals import SignalLimits, check_signal
 
 PRECEDENTS = 5
+FELL = "its allocation fell"
+"""How the reason of a drawdown stop begins: the figure behind it is P&L, and the page does not show it."""
 
 
 class Stages(Struct, frozen=True, kw_only=True):
@@ -220,7 +222,7 @@ class Pipeline:
         for source in s.portfolio.sources_over(self._drawdown_ppm, observation):
             fall = format_share(s.portfolio.sources[source].decline.drawdown_ppm)
             allowed = format_share(self._drawdown_ppm[source])
-            why = f"its allocation fell {fall} from its peak; {allowed} are allowed"
+            why = f"{FELL} {fall} from its peak; {allowed} are allowed"
             self._stop(source, why, observation)
         for source, why in s.desk.pace.take_over():
             self._stop(source, why, observation)

@@ -64,8 +64,8 @@ class GuardStatus(Struct, frozen=True, kw_only=True):
     durable.  liquidate: epoch in which the button read open for 20 ms.  arm_presses, arm_outcome: count and
     result of arm presses.  lamps: pattern names green, yellow, red.  trip_ns: CLOCK_MONOTONIC;
     trip_utc_ns: for people.  arm_source: KEY or OPERATOR.  arm_operator: fingerprint of the operator key
-    behind a signed command, 16 hex digits, empty for the arm key.  refused, refusal: signed commands the
-    guard refused since it started, and why the last one.
+    behind a signed command, 16 hex digits, empty for the arm key.  arm_subject: of the name it is about, 0 if
+    it is about none.  refused, refusal: signed commands the guard refused since it started, and why the last.
     """
 
     page: PageReading
@@ -84,6 +84,7 @@ class GuardStatus(Struct, frozen=True, kw_only=True):
     trip_utc_ns: int
     arm_source: str = "NONE"
     arm_operator: str = ""
+    arm_subject: int = 0
     refused: int = 0
     refusal: str = "NONE"
 

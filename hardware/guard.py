@@ -17,7 +17,7 @@ from hardware.glitch_filter import GlitchFilter
 from hardware.kill_switch import KillSwitch, SwitchState
 from hardware.latch import ArmedRecord
 from hardware.lights import LIGHTS, Pattern, Stands
-from hardware.operator_command import RESET_PEAK, Moment, OperatorInbox
+from hardware.operator_command import OUTCOMES, Moment, OperatorInbox
 from hardware.pages import (
     CORE_LAYOUT,
     WORD_MASK,
@@ -42,11 +42,15 @@ PRESS_APART_NS = 1_000_000_000  # the core polls every few milliseconds: it sees
 
 
 class ArmPress(NamedTuple):
-    """One wish for one step, by the key or by a verified command; both are the same from here on."""
+    """One wish for one step, by the key or by a verified command; both are the same from here on.
+
+    operator: fingerprint of the operator key.  subject: of the name a signed act is about.
+    """
 
     source: ArmSource
-    operator: int = 0  # fingerprint of the operator key
+    operator: int = 0
     nonce: str = ""
+    subject: int = 0
 
 
 class Keeper(Protocol):
@@ -217,16 +221,15 @@ class Guard:
         """A verified command is judged once more here: the button may have been pressed since."""
         if now_ns - self._press_ns < PRESS_APART_NS:
             return
-        command = self.inbox.take()
-        if command is None:
+        if (command := self.inbox.take()) is None:
             return
         busy = Refusal.BUSY if self._arming else Refusal.NONE
         refusal = command.refusal(self.moment(), now_ns) or busy
-        press = ArmPress(ArmSource.OPERATOR, command.operator, command.nonce)
+        press = ArmPress(ArmSource.OPERATOR, command.operator, command.nonce, command.subject)
         if refusal is not Refusal.NONE:
             self.inbox.settle(command.nonce, refusal.name)
-        elif command.purpose == RESET_PEAK:  # counted, never an arming: no proof, no permit, no record
-            self._press_done(press, ArmOutcome.PEAK_RESET, now_ns)
+        elif command.purpose in OUTCOMES:  # counted, never an arming: no proof, no permit, no record
+            self._press_done(press, OUTCOMES[command.purpose], now_ns)
         else:
             self._arm_press(press, now_ns)
 
@@ -272,6 +275,7 @@ class Guard:
         page = self.page
         page[GuardWord.ARM_SOURCE] = press.source
         page[GuardWord.ARM_OPERATOR] = press.operator
+        page[GuardWord.ARM_SUBJECT] = press.subject
         page[GuardWord.ARM_OUTCOME] = outcome
         page[GuardWord.ARM_PRESSES] = page[GuardWord.ARM_PRESSES] + 1
         self._press_ns = now_ns

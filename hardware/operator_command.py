@@ -1,17 +1,20 @@
-"""The signed operator command (SAFETY 6): one arm press without a key switch, or the account's peak reset.
-No IO; the socket is elsewhere.
+"""The signed operator command (SAFETY 6): one arm press without a key switch, the account's peak reset, or a
+source started again that its own limits had stopped (CONTROLS 7). No IO; the socket is elsewhere.
 
 The guard issues a challenge, one line of text; the operator's key signs exactly that line:
 
     interlock-operator/1 purpose=arm-step card=… boot=… generation=… epoch=… nonce=…
     interlock-operator/1 purpose=reset-peak card=… …
+    interlock-operator/1 purpose=start-source subject=NAME card=… …
 
-The guard verifies both, because it owns the key and the nonces. A reset arms nothing and proves no button:
-the guard counts it on its page under an outcome of its own, and the core, which owns the peak, decides.
+The guard verifies them, because it owns the key and the nonces. What is no arm press arms nothing and proves
+no button: the guard counts it on its page under an outcome of its own, with the fingerprint of the name it is
+about, and the core, which owns peak and sources, decides.
 
 | what                        | why a command about anything else is refused               |
 |-----------------------------|------------------------------------------------------------|
-| purpose, card, boot, generation, epoch | a signature for another act, box, boot, guard or trip |
+| purpose, subject          | a signature for another act, or about another source       |
+| card, boot, generation, epoch | a signature for another box, boot, guard or trip        |
 | nonce, 32 random bytes      | good for one attempt: a command cannot be sent twice        |
 | 60 s since the challenge    | nothing signed today arms tomorrow                          |
 | no press since the challenge | any press restarts the arming                              |
@@ -31,22 +34,29 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from hardware import ed25519
-from hardware.pages import Refusal
+from hardware.pages import ArmOutcome, Refusal
 
 VALID_NS = 60_000_000_000
 APART_NS = 5_000_000_000
 TAKEN_WITHIN_NS = 2_000_000_000  # a command the loop has not taken by then is void
-ARM_STEP, RESET_PEAK = "arm-step", "reset-peak"
-PURPOSES = frozenset({ARM_STEP, RESET_PEAK})
+ARM_STEP, RESET_PEAK, START_SOURCE = "arm-step", "reset-peak", "start-source"
+PURPOSES = frozenset({ARM_STEP, RESET_PEAK, START_SOURCE})
+OUTCOMES = {RESET_PEAK: ArmOutcome.PEAK_RESET, START_SOURCE: ArmOutcome.SOURCE_START}
+"""Of signed acts that are no arm press."""
+
+SUBJECT = "[a-z0-9][a-z0-9-]{0,31}"
+"""Of START_SOURCE alone: the name of a strategy or bot."""
+
 _NUMBER = "(0|[1-9][0-9]{0,19})"
 _LINE = re.compile(
-    rf"interlock-operator/1 purpose=([!-~]{{1,32}}) card=([!-~]{{1,128}}) boot=([0-9a-f]{{32}})"
-    rf" generation={_NUMBER} epoch={_NUMBER} nonce=([0-9a-f]{{64}})"
+    rf"interlock-operator/1 purpose=([!-~]{{1,32}})(?: subject=({SUBJECT}))?"
+    rf" card=([!-~]{{1,128}}) boot=([0-9a-f]{{32}}) generation={_NUMBER} epoch={_NUMBER}"
+    r" nonce=([0-9a-f]{64})"
 )
 _SIGNATURE = re.compile("[0-9a-f]{128}")
 """Both have one spelling of each value: a line whose fields are those of the challenge is the challenge."""
 
-AGAIN = "ask for a new challenge: interlock operator arm (or reset-peak)"
+AGAIN = "ask for a new challenge: interlock operator arm (or reset-peak, start-source)"
 SENTENCES: dict[Refusal, tuple[str, str]] = {
     Refusal.MALFORMED: ("not the challenge as it was issued, with a signature of 128 hex digits", AGAIN),
     Refusal.OTHER_PURPOSE: ("it was signed for another purpose", AGAIN),
@@ -78,7 +88,7 @@ class Moment(NamedTuple):
 class ArmCommand(NamedTuple):
     """A verified command on its way to the loop. until_ns: CLOCK_MONOTONIC; void afterwards.
 
-    purpose: of PURPOSES, as it was signed.
+    purpose: of PURPOSES, as it was signed.  subject: fingerprint of the name it is about, 0: none.
     """
 
     moment: Moment
@@ -86,6 +96,7 @@ class ArmCommand(NamedTuple):
     operator: int
     nonce: str
     purpose: str = ARM_STEP
+    subject: int = 0
 
     def refusal(self, now: Moment, now_ns: int) -> Refusal:
         """Whether it still holds when the loop takes it."""
@@ -136,14 +147,15 @@ class Box:
 @dataclass(frozen=True)
 class _Challenge:
     purpose: str
+    subject: str
     nonce: str
     moment: Moment
     issued_ns: int
 
 
-def fingerprint(public: bytes) -> int:
-    """The first eight bytes of the key's SHA-256, as a word of the page and 16 hex digits in the log."""
-    return int.from_bytes(hashlib.sha256(public).digest()[:8], "big")
+def fingerprint(named: bytes) -> int:
+    """First eight bytes of the SHA-256 of a public key or a name: one word of the page."""
+    return int.from_bytes(hashlib.sha256(named).digest()[:8], "big")
 
 
 class OperatorDesk:
@@ -164,14 +176,15 @@ class OperatorDesk:
         self._used: deque[str] = deque(maxlen=64)
         self._looked_ns: int | None = None  # when a signature was last checked
 
-    def challenge(self, now_ns: int, purpose: str = ARM_STEP) -> str:
+    def challenge(self, now_ns: int, purpose: str = ARM_STEP, subject: str = "") -> str:
         """A fresh line to sign, bound to this moment and to one of PURPOSES; any earlier one is void."""
         moment, nonce, box = self._moment(), self._random(32).hex(), self._box
+        about = f" subject={subject}" if subject else ""
         line = (
-            f"interlock-operator/1 purpose={purpose} card={box.card} boot={box.boot}"
+            f"interlock-operator/1 purpose={purpose}{about} card={box.card} boot={box.boot}"
             f" generation={box.generation} epoch={moment.epoch} nonce={nonce}"
         )
-        self._standing = _Challenge(purpose, nonce, moment, now_ns)
+        self._standing = _Challenge(purpose, subject, nonce, moment, now_ns)
         return line
 
     def judge(self, line: str, signature: str, now_ns: int) -> ArmCommand | Refusal:
@@ -186,13 +199,16 @@ class OperatorDesk:
         if not ed25519.verifies(self._public, line.encode("ascii"), bytes.fromhex(signature)):
             return Refusal.BAD_SIGNATURE
         until_ns = min(standing.issued_ns + VALID_NS, now_ns + TAKEN_WITHIN_NS)
-        return ArmCommand(standing.moment, until_ns, self._operator, standing.nonce, standing.purpose)
+        subject = fingerprint(standing.subject.encode("ascii")) if standing.subject else 0
+        return ArmCommand(
+            standing.moment, until_ns, self._operator, standing.nonce, standing.purpose, subject
+        )
 
     def _cheap(self, line: str, signature: str, now_ns: int) -> Refusal:
         found = _LINE.fullmatch(line)
         if found is None or not _SIGNATURE.fullmatch(signature):
             return Refusal.MALFORMED
-        purpose, card, boot, generation, epoch, nonce = found.groups()
+        purpose, subject, card, boot, generation, epoch, nonce = found.groups()
         if purpose not in PURPOSES:
             return Refusal.OTHER_PURPOSE
         if card != self._box.card:
@@ -203,13 +219,13 @@ class OperatorDesk:
             return Refusal.OTHER_GENERATION
         if nonce in self._used:
             return Refusal.REPLAYED
-        return self._about_challenge(purpose, nonce, int(epoch), now_ns)
+        return self._about_challenge((purpose, subject or ""), nonce, int(epoch), now_ns)
 
-    def _about_challenge(self, purpose: str, nonce: str, epoch: int, now_ns: int) -> Refusal:
+    def _about_challenge(self, act: tuple[str, str], nonce: str, epoch: int, now_ns: int) -> Refusal:
         standing = self._standing
         if standing is None or nonce != standing.nonce:
             return Refusal.UNKNOWN_CHALLENGE
-        if purpose != standing.purpose:  # signed by the right key, and still not what this box asked
+        if act != (standing.purpose, standing.subject):  # signed by the right key, and not what was asked
             return Refusal.OTHER_PURPOSE
         if now_ns - standing.issued_ns > VALID_NS:
             return Refusal.EXPIRED

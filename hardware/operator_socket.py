@@ -2,6 +2,7 @@
 
     challenge                        → `challenge LINE`, good for 60 s, to arm one step
     challenge reset-peak             → the same, to reset the account's peak
+    challenge start-source NAME      → the same, to start a source again that its own limits had stopped
     command LINE\\nSIGNATURE           → `done OUTCOME`, `refused REASON\\tWHY\\tDO`, or `unknown`
 
 One packet each way, one connection a time, 50 connections a second, and each has a second to speak. Only root
@@ -12,6 +13,7 @@ the lines only takes a verified command out of the inbox. Whatever happens here,
 from __future__ import annotations
 
 import os
+import re
 import select
 import socket
 import struct
@@ -24,6 +26,8 @@ from hardware.operator_command import (
     ARM_STEP,
     RESET_PEAK,
     SENTENCES,
+    START_SOURCE,
+    SUBJECT,
     TAKEN_WITHIN_NS,
     OperatorDesk,
     OperatorInbox,
@@ -37,7 +41,7 @@ PAUSE_S = 0.020
 _LOOK_S = 0.010
 _STORED_WITHIN_S = 5.0
 _CREDENTIALS = struct.Struct("3i")
-_CHALLENGES = {b"challenge": ARM_STEP, f"challenge {RESET_PEAK}".encode(): RESET_PEAK}
+_CHALLENGE = re.compile(f"challenge(?: ({RESET_PEAK})| ({START_SOURCE}) ({SUBJECT}))?".encode())
 
 
 class OperatorSocket(threading.Thread):
@@ -105,8 +109,10 @@ class OperatorSocket(threading.Thread):
             return
 
     def _answer(self, request: bytes, *, whole: bool) -> str:
-        if (purpose := _CHALLENGES.get(request)) is not None:
-            return f"challenge {self._desk.challenge(time.monotonic_ns(), purpose)}"
+        if whole and (asked := _CHALLENGE.fullmatch(request)) is not None:
+            reset, start, subject = ((part or b"").decode("ascii") for part in asked.groups())
+            purpose = reset or start or ARM_STEP
+            return f"challenge {self._desk.challenge(time.monotonic_ns(), purpose, subject)}"
         text = request.decode("ascii", "replace") if whole else ""
         verb, _, rest = text.partition(" ")
         line, _, signature = rest.partition("\n")

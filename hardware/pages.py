@@ -21,7 +21,7 @@ GUARD_PAGE = "guard.page"
 CORE_PAGE = "core.page"
 WORD_MASK = (1 << 64) - 1
 
-GUARD_LAYOUT = int.from_bytes(b"ILKGRD02", "big")
+GUARD_LAYOUT = int.from_bytes(b"ILKGRD03", "big")
 CORE_LAYOUT = int.from_bytes(b"ILKCOR02", "big")
 
 
@@ -61,6 +61,7 @@ class GuardWord(IntEnum):
     GLITCHES = 30  # openings of the button the glitch filter ignored since the guard started
     DISK_FAILED = 31  # 1 once the latch could not be written in this boot: nothing arms any more (SAFETY 8)
     TAMPERS = 32  # openings of the case seen in this boot, also where the reaction is only an alert
+    ARM_SUBJECT = 33  # fingerprint of the name the last signed act is about; 0: none
 
 
 class CoreWord(IntEnum):
@@ -143,6 +144,7 @@ class ArmOutcome(IntEnum):
     NO_PROOF = 3  # the button was not seen to open and close since the last start or trip
     NOT_STORED = 4  # the armed record could not be made durable
     PEAK_RESET = 5  # no arm press: a signed command to reset the account's peak, which the core decides
+    SOURCE_START = 6  # no arm press: a signed command to start a stopped source again; the core decides
 
 
 class ArmSource(IntEnum):

@@ -182,7 +182,7 @@ class FakeGuard:
         self.liquidate = 0
         self.presses = 0
         self.outcome = "NONE"
-        self.source, self.operator = "NONE", ""
+        self.source, self.operator, self.subject = "NONE", "", 0
         self.refused, self.refusal = 0, "NONE"
         self.generation = 1
         self.boot = "boot"
@@ -216,6 +216,7 @@ class FakeGuard:
             trip_utc_ns=self.clock.utc,
             arm_source=self.source,
             arm_operator=self.operator,
+            arm_subject=self.subject,
             refused=self.refused,
             refusal=self.refusal,
         )

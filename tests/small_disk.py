@@ -19,8 +19,10 @@ MIB = 1024 * 1024
 
 
 class SmallDisk:
-    """A mounted file system. `fill` and `drain` work on a file without a name: it takes the disk's room, and is
-    nothing the box has written."""
+    """A mounted file system. `fill` and `drain` work on a file without a name.
+
+    It takes the disk's room, and is nothing the box has written.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path

@@ -61,8 +61,14 @@ class PaceKeeper(Protocol):
         """Sources to be stopped now, and why."""
         ...
 
-    def restore(self, orders: Iterable[Order], fills: Iterable[Fill]) -> None:
+    def restore(
+        self, orders: Iterable[Order], fills: Iterable[Fill], starts: Iterable[tuple[SourceId, int]] = ()
+    ) -> None:
         """What the log knows of a run that goes on."""
+        ...
+
+    def forget(self, source: SourceId) -> None:
+        """It was started again."""
         ...
 
 

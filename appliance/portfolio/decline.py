@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from appliance.domain.money import PPM_ONE
 
@@ -47,7 +47,6 @@ class Decline:
         self.drawdown_ppm = fall_ppm(self.peak, value)
         self.loss_ppm = fall_ppm(self.day_start, value)
 
-
     def restart(self, peak: int) -> None:
         """Value and peak are `peak` from now on; the day's start stays."""
         self.value = self.peak = peak
@@ -85,28 +84,37 @@ class Confirmed:
 
 
 class PeakResets:
-    """Resets of the account's peak (SAFETY 6), found again after a restart by the number of prices taken.
+    """Peaks that were reset, of the account (SAFETY 6) or of a source that was started again (CONTROLS 7).
 
-    marks: prices taken.
+    A restart finds them again by the number of prices taken.
+
+    marks: prices taken.  declines: by the source's name; the account's is "".
     """
 
-    def __init__(self, decline: Decline) -> None:
+    def __init__(self, declines: Mapping[str, Decline]) -> None:
         self.marks = 0
-        self._decline = decline
-        self._to_come: dict[int, int] = {}  # marks → peak
+        self._declines = declines
+        self._to_come: dict[int, dict[str, int]] = {}  # marks → whose → peak
 
-    def restore(self, resets: Iterable[tuple[int, int]]) -> None:
-        """(marks, peak) of every reset in the log, in its order, before the warm-up."""
-        self._to_come = dict(resets)
+    def restore(self, resets: Iterable[tuple[str, int, int]]) -> None:
+        """(whose, marks, peak) of every reset in the log, in its order, before the warm-up. A source that is
+        configured no more has no peak."""
+        for whose, marks, peak in resets:
+            if whose in self._declines:
+                self._to_come.setdefault(marks, {})[whose] = peak
 
     def marked(self) -> None:
         """A price was taken, and the decline knows it."""
         self.marks += 1
         if self.marks in self._to_come:
-            self._decline.restart(self._to_come.pop(self.marks))
+            self._restart(self._to_come.pop(self.marks))
 
     def catch_up(self) -> None:
         """The last price of the log is still to be taken again: a reset that came after it counts now."""
-        for _, peak in sorted(self._to_come.items()):
-            self._decline.restart(peak)
+        for _, peaks in sorted(self._to_come.items()):
+            self._restart(peaks)
         self._to_come.clear()
+
+    def _restart(self, peaks: Mapping[str, int]) -> None:
+        for whose, peak in peaks.items():
+            self._declines[whose].restart(peak)

@@ -169,6 +169,17 @@ class Allocation:
                 value += lots.unrealised(holdings[symbol].mark)
         return value
 
+    def stop(self, reason: str, now_ns: int) -> None:
+        """Latched; the first reason stays."""
+        if not self.stopped_reason:
+            self.stopped_reason, self.stopped_ns = reason, now_ns
+
+    def start(self, peak: int) -> None:
+        """By a signed act alone (`safety.source_start`)."""
+        self.stopped_reason, self.stopped_ns = "", 0
+        self.decline.restart(peak)
+        self.confirmed = Confirmed()
+
     def held(self, instrument: InstrumentId) -> int:
         """Signed quantity this source holds."""
         lots = self.lots.get(instrument)

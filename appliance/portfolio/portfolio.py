@@ -70,7 +70,8 @@ class Portfolio:
         self.equity_ns = 0  # market time of the oldest price in the value, 0 if there is none yet
         self.decline = Decline(capital)
         self.confirmed_drawdown, self.confirmed_loss = Confirmed(), Confirmed()
-        self.resets = PeakResets(self.decline)
+        shares = {str(source): allocation.decline for source, allocation in self.sources.items()}
+        self.resets = PeakResets({"": self.decline} | shares)
         self._positions_value = 0
         self._working: dict[OrderId, tuple[int, int, int]] = {}  # leaves, entry cost, reference price
         self._priced = OrderedDict[InstrumentId, None]()  # what is held, the longest without a price first
@@ -146,9 +147,7 @@ class Portfolio:
 
     def stop_source(self, source: SourceId, reason: str, now_ns: int) -> None:
         """Latches one source shut; the first reason stays."""
-        allocation = self.sources[source]
-        if not allocation.stopped_reason:
-            allocation.stopped_reason, allocation.stopped_ns = reason, now_ns
+        self.sources[source].stop(reason, now_ns)
 
     def apply_fill(self, fill: Fill, source: SourceId) -> None:
         """Books one fill on the account and on the source whose order it was."""

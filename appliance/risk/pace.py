@@ -136,14 +136,31 @@ class Pace:
                 f"{limits.entries} are allowed"
             )
 
-    def restore(self, orders: Iterable[Order], fills: Iterable[Fill]) -> None:
+    def restore(
+        self, orders: Iterable[Order], fills: Iterable[Fill], starts: Iterable[tuple[SourceId, int]] = ()
+    ) -> None:
         """Executions of the log, in its order. One too many among them stops its source now, unless it was
-        stopped before: a core may have been killed between that fill and the stop."""
+        stopped before: a core may have been killed between that fill and the stop.
+
+        starts: sources that were started again, each after so many of the fills.
+        """
         by_id = {order.id: order for order in orders}
-        for fill in fills:
+        to_come = deque(starts)
+        for number, fill in enumerate(fills):
+            while to_come and to_come[0][1] <= number:
+                self.forget(to_come.popleft()[0])
             order = by_id.pop(fill.order_id, None)  # its further fills are no execution
             if order is not None:
                 self._executed(order, fill)
+        for source, _ in to_come:
+            self.forget(source)
+
+    def forget(self, source: SourceId) -> None:
+        """It was started again: executions and refusals count anew."""
+        self._over.pop(source, None)
+        self._refused.pop(source, None)
+        for key in [key for key in self._entries if key[0] == source]:
+            del self._entries[key]
 
     def take_over(self) -> list[tuple[SourceId, str]]:
         """Sources to be stopped now, each once, and why."""

@@ -328,6 +328,6 @@ def _caught_up(parts: Parts) -> None:
     parts.portfolio.caught_up()
     restored = parts.session.restored
     parts.executor.resume(restored.plans, restored.orders, restored.fills)
-    parts.desk.pace.restore(restored.orders, (fill for _, fill in restored.fills))
+    parts.desk.pace.restore(restored.orders, (fill for _, fill in restored.fills), restored.starts)
     parts.desk.last_seq = max(parts.desk.last_seq, parts.session.restored.venue_seq)
     parts.watch.catch_up()

@@ -58,6 +58,11 @@ _OPERATOR = {
         "after a drawdown trip: the account's peak becomes its present value (loosens; signed, in the log)",
         "interlock operator reset-peak",
     ),
+    "start-source": (
+        "cmd_operator:run_start_source",
+        "a source that its own limits stopped may trade again (loosens; signed, in the log)",
+        "interlock operator start-source trend",
+    ),
 }
 _NESTED = frozenset({"audit", "operator"})
 
@@ -196,7 +201,11 @@ def _add_operator(parser: argparse.ArgumentParser, common: argparse.ArgumentPars
             )
         if verb == "sign":
             made.add_argument("challenge", nargs="?", help="the box's challenge; default: one line of stdin")
-            made.add_argument("--reset-peak", action="store_true", help="sign a reset of the account's peak")
+            what = made.add_mutually_exclusive_group()
+            what.add_argument("--reset-peak", action="store_true", help="sign a reset of the account's peak")
+            what.add_argument("--start-source", metavar="NAME", help="sign that this source may trade again")
+        if verb == "start-source":
+            made.add_argument("source", metavar="NAME", help="of the configuration: strategies.NAME")
 
 
 def _nothing(_parser: argparse.ArgumentParser) -> None:

@@ -1,9 +1,9 @@
-"""`interlock operator keygen|sign|arm|reset-peak`: signed commands on the box's console (SAFETY 6).
+"""`interlock operator keygen|sign|arm|reset-peak|start-source`: signed commands on the console (SAFETY 6).
 
 `arm`: one signed command counts as one turn of the arm key, with the same conditions. `reset-peak`: the
-account's peak becomes its present value, after a drawdown trip; it loosens, arms nothing and is decided by
-the core, whose answer is read from the log. Made off the box: the key (`keygen`), and preferably the
-signature (`sign`).
+account's peak becomes its present value, after a drawdown trip. `start-source`: a source that its own limits
+stopped may trade again. Both loosen, arm nothing and are decided by the core, whose answer is read from the
+log. Made off the box: the key (`keygen`), and preferably the signature (`sign`).
 """
 
 from __future__ import annotations
@@ -15,11 +15,18 @@ import secrets
 import sys
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 from appliance.audit.notes import SigningKey
 from appliance.audit.records import Record, decode_entry
 from appliance.domain.errors import PeerMissingError, UsageError
-from appliance.runtime.operator_socket import ARM_STEP, RESET_PEAK, ask_challenge, send_command
+from appliance.runtime.operator_socket import (
+    ARM_STEP,
+    RESET_PEAK,
+    START_SOURCE,
+    ask_challenge,
+    send_command,
+)
 from appliance.runtime.paths import Paths
 from appliance.runtime.terminal import Terminal
 from appliance.storage.durable import create_file
@@ -27,7 +34,8 @@ from appliance.storage.keys import read_signing_key
 from appliance.storage.log_reader import LogReader
 
 _CHALLENGE = re.compile(
-    r"interlock-operator/1 purpose=([!-~]{1,32}) card=([!-~]{1,128}) boot=([0-9a-f]{32})"
+    r"interlock-operator/1 purpose=([!-~]{1,32})(?: subject=([a-z0-9][a-z0-9-]{0,31}))?"
+    r" card=([!-~]{1,128}) boot=([0-9a-f]{32})"
     r" generation=([0-9]{1,20}) epoch=([0-9]{1,20}) nonce=[0-9a-f]{64}"
 )
 _SIGNATURE = re.compile("[0-9a-f]{128}")
@@ -38,14 +46,28 @@ _OUTCOMES = {
     "NO_PROOF": (1, "counted, without effect: press and release the kill button first (proof test)"),
     "NOT_STORED": (1, "counted, without effect: the armed record could not be stored"),
     "PEAK_RESET": (0, "verified: the core decides, and the log will say what"),
+    "SOURCE_START": (0, "verified: the core decides, and the log will say what"),
 }
 _ABOUT = {
     ARM_STEP: "one arm step",
     RESET_PEAK: "A RESET OF THE ACCOUNT'S PEAK, which loosens its drawdown limit",
+    START_SOURCE: "A START OF A SOURCE THAT ITS OWN LIMITS STOPPED, which loosens them",
 }
+_LOOSENS = {
+    RESET_PEAK: "it is to reset the account's peak, which loosens: give --reset-peak if you want that",
+    START_SOURCE: "it is to start {subject} again, which loosens: give --start-source {subject} for that",
+}
+_NAME = re.compile("[a-z0-9][a-z0-9-]{0,31}")
 DECIDED_WITHIN_S = 8.0
-"""The core gives a command up after 5 s (`peak_reset.WITHIN_NS`); the rest is the log's."""
+"""The core gives a command up after 5 s (`signed_act.WITHIN_NS`); the rest is the log's."""
 _LOOK_S = 0.1
+
+
+class Act(NamedTuple):
+    """What is signed. subject: the source it is about, empty for the others."""
+
+    purpose: str
+    subject: str = ""
 
 
 def run_keygen(_paths: Paths, options: argparse.Namespace, terminal: Terminal) -> int:
@@ -62,22 +84,38 @@ def run_keygen(_paths: Paths, options: argparse.Namespace, terminal: Terminal) -
 def run_sign(_paths: Paths, options: argparse.Namespace, terminal: Terminal) -> int:
     """Signs one challenge, given as argument or on stdin; the signature is the only line on stdout.
 
-    What loosens is signed only by whoever asked for it in so many words: --reset-peak.
+    What loosens is signed only by whoever asked for it in so many words: --reset-peak, --start-source NAME.
     """
     line = options.challenge or sys.stdin.readline().rstrip("\r\n")
-    print(_signed(options.key, line, RESET_PEAK if options.reset_peak else ARM_STEP, terminal))
+    act = Act(ARM_STEP)
+    if options.reset_peak:
+        act = Act(RESET_PEAK)
+    elif options.start_source:
+        act = Act(START_SOURCE, options.start_source)
+    print(_signed(options.key, line, act, terminal))
     return 0
 
 
 def run_arm(paths: Paths, options: argparse.Namespace, terminal: Terminal) -> int:
     """One signed arm press. With --key all at once; without it, the signature is read from stdin."""
-    return _deliver(paths, options, terminal, ARM_STEP)
+    return _deliver(paths, options, terminal, Act(ARM_STEP))
 
 
 def run_reset_peak(paths: Paths, options: argparse.Namespace, terminal: Terminal) -> int:
     """A signed reset of the account's peak; exit 0 once it is in the log, 1 if the core refused it."""
+    return _loosen(paths, options, terminal, Act(RESET_PEAK))
+
+
+def run_start_source(paths: Paths, options: argparse.Namespace, terminal: Terminal) -> int:
+    """A signed start of a source that its own limits stopped; exit 0 once it is in the log, 1 if refused."""
+    if not _NAME.fullmatch(options.source):
+        raise UsageError(f"{options.source} is no name of a source", "1 to 32 of a-z, 0-9 and -")
+    return _loosen(paths, options, terminal, Act(START_SOURCE, options.source))
+
+
+def _loosen(paths: Paths, options: argparse.Namespace, terminal: Terminal, act: Act) -> int:
     before = _newest_loosening(paths)
-    code = _deliver(paths, options, terminal, RESET_PEAK)
+    code = _deliver(paths, options, terminal, act)
     if code:
         return code
     deadline = time.monotonic() + DECIDED_WITHIN_S
@@ -105,7 +143,10 @@ def _newest_loosening(paths: Paths) -> Record | None:
 def _tell(answer: Record, terminal: Terminal) -> int:
     data = answer.data
     if data.get("outcome") == "done":
-        terminal.say(f"the account's peak is reset from {data.get('before')} to {data.get('after')}")
+        if data.get("act") == "source_start":
+            terminal.say(f"{data.get('source')} may trade again; it had been stopped: {data.get('why')}")
+        else:
+            terminal.say(f"the account's peak is reset from {data.get('before')} to {data.get('after')}")
         terminal.say(f"it is entry {answer.i} of the log; nothing is armed by it: interlock status")
         return 0
     missing = data.get("missing")
@@ -114,13 +155,14 @@ def _tell(answer: Record, terminal: Terminal) -> int:
     return 1
 
 
-def _deliver(paths: Paths, options: argparse.Namespace, terminal: Terminal, purpose: str) -> int:
-    line = ask_challenge(paths.runtime, purpose)
+def _deliver(paths: Paths, options: argparse.Namespace, terminal: Terminal, act: Act) -> int:
+    line = ask_challenge(paths.runtime, act.purpose, act.subject)
     if options.key is not None:
-        signature = _signed(options.key, line, purpose, terminal)
+        signature = _signed(options.key, line, act, terminal)
     else:
         print(line, flush=True)
-        flag = " --reset-peak" if purpose == RESET_PEAK else ""
+        flags = {RESET_PEAK: " --reset-peak", START_SOURCE: f" --start-source {act.subject}"}
+        flag = flags.get(act.purpose, "")
         terminal.say(f"sign this within 60 s where the key is: interlock operator sign{flag} --key FILE")
         terminal.say("then give the signature here:")
         signature = sys.stdin.readline().strip()
@@ -132,18 +174,22 @@ def _deliver(paths: Paths, options: argparse.Namespace, terminal: Terminal, purp
     return code
 
 
-def _signed(path: Path, line: str, purpose: str, terminal: Terminal) -> str:
-    """Signs nothing but a challenge for this purpose, and says to the person what it is about."""
+def _signed(path: Path, line: str, act: Act, terminal: Terminal) -> str:
+    """Signs nothing but a challenge for this act, and says to the person what it is about."""
     found = _CHALLENGE.fullmatch(line)
-    if found is None or found[1] != purpose:
-        why = f"a line beginning with interlock-operator/1 purpose={purpose} is wanted"
-        if found is not None and found[1] == RESET_PEAK:
-            why = "it is to reset the account's peak, which loosens: give --reset-peak if you want that"
-        verb = "arm" if purpose == ARM_STEP else RESET_PEAK
+    asked = None if found is None else Act(found[1], found[2] or "")
+    if found is None or asked != act:
+        about = f"{act.purpose} subject={act.subject}" if act.subject else act.purpose
+        why = f"a line beginning with interlock-operator/1 purpose={about} is wanted"
+        if asked is not None and asked.purpose in _LOOSENS:
+            why = _LOOSENS[asked.purpose].format(subject=asked.subject)
+        verb = "arm" if act.purpose == ARM_STEP else f"{act.purpose} {act.subject}".rstrip()
         do = f"interlock operator {verb}, on the box's console"
-        raise UsageError(f"that is not a challenge for {_ABOUT[purpose]}", why, do)
+        raise UsageError(f"that is not a challenge for {_ABOUT[act.purpose]}", why, do)
     key = read_signing_key(path, _KEYGEN)
-    terminal.say(f"signing {_ABOUT[purpose]}: card {found[2]}, trip epoch {found[5]}, boot {found[3]}")
+    whom = f" ({act.subject})" if act.subject else ""
+    about = f"{_ABOUT[act.purpose]}{whom}"
+    terminal.say(f"signing {about}: card {found[3]}, trip epoch {found[6]}, boot {found[4]}")
     return key.sign(line).blob.hex()
 
 

@@ -7,6 +7,7 @@ replaced file the old mapping would show a guard that is no longer there.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import time
 from collections import deque
@@ -29,6 +30,11 @@ _STATE, _ARMED, _COMPLEMENT = int(GuardWord.STATE), int(GuardWord.ARMED), int(Gu
 _GENERATION, _BEAT, _REASON, _WORDS = (
     int(GuardWord.GENERATION), int(GuardWord.HEARTBEAT_NS), int(GuardWord.REASON), len(GuardWord),
 )  # fmt: skip
+
+
+def name_word(name: str) -> int:
+    """As the guard tells of a name on its page: the first eight bytes of its SHA-256."""
+    return int.from_bytes(hashlib.sha256(name.encode("ascii")).digest()[:8], "big")
 
 
 class PageLink:
@@ -110,6 +116,7 @@ class PageLink:
             trip_utc_ns=words[GuardWord.TRIP_UTC_NS],
             arm_source=ArmSource(source).name if source in set(ArmSource) else "NONE",
             arm_operator=f"{operator:016x}" if operator else "",
+            arm_subject=words[GuardWord.ARM_SUBJECT],
             refused=refused,
             refusal=Refusal(refusal).name if refusal in set(Refusal) else "NONE",
         )

@@ -14,7 +14,7 @@ from appliance.domain.errors import InterlockError, PeerError, PeerMissingError
 from appliance.domain.exit_codes import ExitCode
 
 SOCKET = "operator.sock"
-ARM_STEP, RESET_PEAK = "arm-step", "reset-peak"
+ARM_STEP, RESET_PEAK, START_SOURCE = "arm-step", "reset-peak", "start-source"
 TIMEOUT_S = 15.0
 _MAX_ANSWER = 4096
 _AGAIN_S = 0.05
@@ -26,10 +26,11 @@ class CommandRefusedError(InterlockError):
     exit_code = ExitCode.SAID_NO
 
 
-def ask_challenge(runtime: Path, purpose: str = ARM_STEP) -> str:
+def ask_challenge(runtime: Path, purpose: str = ARM_STEP, subject: str = "") -> str:
     """One line to sign for this purpose, good for 60 s and once. Raises PeerMissingError where no guard takes
     commands."""
-    request = "challenge" if purpose == ARM_STEP else f"challenge {purpose}"
+    words = ("challenge", "" if purpose == ARM_STEP else purpose, subject)
+    request = " ".join(word for word in words if word)
     verb, _, line = _exchange(runtime, request).partition(" ")
     if verb != "challenge":
         raise PeerError("the guard gave no challenge", verb)

@@ -20,6 +20,7 @@ from appliance.domain.status import (
     Trip,
 )
 from appliance.memory.service_store import MemoryService
+from appliance.pipeline import FELL
 from appliance.runtime.alert_files import BoardView
 from appliance.runtime.build import Parts
 from appliance.runtime.config import BreakerConfig, Config
@@ -176,7 +177,7 @@ class Picture:
                     name,
                     table.instrument,
                     "stopped" if stopped else "running",
-                    _stopped_because(table.drawdown) if stopped else "",
+                    _stopped_because(name, allocation.stopped_reason, table.drawdown) if stopped else "",
                     str(allocation.stopped_ns),
                 )
             )
@@ -207,9 +208,11 @@ def fees_part(line: FeeLine) -> Part:
     return Part("fees", "degraded" if line.problem else "ok", f"{told}; {line.problem}".rstrip("; "))
 
 
-def _stopped_because(drawdown_ppm: int) -> str:
+def _stopped_because(name: str, why: str, drawdown_ppm: int) -> str:
     """The page says which limit, not how far below it: that would be P&L. The log has the figure."""
-    return f"its allocation fell more than {format_share(drawdown_ppm)} from its peak"
+    if why.startswith(FELL):
+        why = f"{FELL} more than {format_share(drawdown_ppm)} from its peak"
+    return f"{why}. To end it: interlock operator start-source {name}"
 
 
 def limit_lines(config: Config) -> tuple[LimitLine, ...]:

@@ -1,13 +1,14 @@
 """What a restarted core knows: everything comes out of the audit log, nothing from a file of its own.
 
-The log is the only ledger (U30): orders with their states, fills, stopped strategies, the last mode, resets
-of the account's peak, where a recovery plan is, the number of the last venue event. Whatever happened after
+The log is the only ledger (U30): orders with their states, fills, stopped strategies, the last mode, signed
+acts that loosened, where a recovery plan is, the number of the last venue event. Whatever happened after
 the last durable entry is asked from the venue.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from bisect import bisect_left
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import msgspec
@@ -43,15 +44,17 @@ class RunRecord(Struct, frozen=True, kw_only=True):
 class Restored(Struct, frozen=True, kw_only=True):
     """State of one run as of the last durable entry. venue_seq: last event taken over.
 
-    resets: (prices taken by then, peak) of every reset of the account's peak.  plans: wishes that were being
-    worked, with the log index of their entry.
+    stopped: sources a limit of their own stopped, why and when.  starts: sources that were started again,
+    each after so many of the fills.  resets: (whose, prices taken by then, peak) of every peak that was
+    reset; the account's is "".  plans: wishes that were being worked, with the log index of their entry.
     """
 
     orders: tuple[Order, ...]
     fills: tuple[tuple[SourceId, Fill], ...]
     stopped: tuple[tuple[SourceId, str, int], ...]
     venue_seq: int
-    resets: tuple[tuple[int, int], ...] = ()
+    resets: tuple[tuple[str, int, int], ...] = ()
+    starts: tuple[tuple[SourceId, int], ...] = ()
     plans: tuple[tuple[Plan, int], ...] = ()
 
 
@@ -125,32 +128,48 @@ def restore(directory: Path, record: RunRecord) -> Restored:
         for kind in _WITH_SEQ:
             for entry in reader.entries_of_kind(kind, record.index):
                 seq = max(seq, _number(decode_entry(entry.body).data, "seq"))
-        fills = [
-            _fill(decode_entry(entry.body).data) for entry in reader.entries_of_kind("fill", record.index)
-        ]
-        stops = [
-            decode_entry(entry.body).data for entry in reader.entries_of_kind("strategy_stop", record.index)
-        ]
-        loosened = [
-            decode_entry(entry.body).data for entry in reader.entries_of_kind("loosening", record.index)
-        ]
+        told = _read(reader, "fill", record.index)
+        fills, fill_indexes = [_fill(data) for _, data in told], [index for index, _ in told]
+        stops = _read(reader, "strategy_stop", record.index)
+        loosened = [(i, d) for i, d in _read(reader, "loosening", record.index) if d.get("outcome") == "done"]
         plans = _plans(reader, record.index)
         orders = tuple(stored.order for stored in reader.orders(record.run))
     finally:
         reader.close()
+    starts = [(index, data) for index, data in loosened if data.get("act") == "source_start"]
     return Restored(
         orders=orders,
         fills=tuple(fills),
-        stopped=tuple(
-            (SourceId(_text(d, "strategy")), _text(d, "why"), int(_text(d, "market_ns"))) for d in stops
-        ),
+        stopped=_stopped(stops, starts),
         venue_seq=seq,
-        resets=tuple(
-            (_number(d, "marks"), int(_text(_mapping(d, "raw"), "after")))
-            for d in loosened
-            if d.get("act") == "peak_reset" and d.get("outcome") == "done"
+        resets=tuple(_reset(data) for _, data in loosened),
+        starts=tuple(
+            (SourceId(_text(d, "source")), bisect_left(fill_indexes, index)) for index, d in starts
         ),
         plans=plans,
+    )
+
+
+def _read(reader: LogReader, kind: str, start: int) -> list[tuple[int, Mapping[str, object]]]:
+    return [(entry.index, decode_entry(entry.body).data) for entry in reader.entries_of_kind(kind, start)]
+
+
+def _reset(data: Mapping[str, object]) -> tuple[str, int, int]:
+    raw, marks = _mapping(data, "raw"), _number(data, "marks")
+    if data.get("act") == "source_start":
+        return _text(data, "source"), marks, int(_text(raw, "equity"))
+    return "", marks, int(_text(raw, "after"))
+
+
+def _stopped(
+    stops: Iterable[tuple[int, Mapping[str, object]]], starts: Iterable[tuple[int, Mapping[str, object]]]
+) -> tuple[tuple[SourceId, str, int], ...]:
+    """What was stopped, and not started again since."""
+    again = {_text(data, "source"): index for index, data in starts}
+    return tuple(
+        (SourceId(_text(data, "strategy")), _text(data, "why"), int(_text(data, "market_ns")))
+        for index, data in stops
+        if index > again.get(_text(data, "strategy"), -1)
     )
 
 

@@ -16,7 +16,7 @@ from appliance.orders.desk import Desk
 from appliance.portfolio.portfolio import Portfolio
 from appliance.ports import Clock, Scribe, Venue
 from appliance.risk.limits import AccountLimits
-from appliance.runtime.guard_link import PageLink
+from appliance.runtime.guard_link import PageLink, name_word
 from appliance.runtime.own_latch import OwnLatch
 from appliance.runtime.tick import TICK_S, next_tick
 from appliance.safety.controller import SafetyController
@@ -25,6 +25,7 @@ from appliance.safety.holds import venue_scope
 from appliance.safety.latch import is_fresh
 from appliance.safety.peak_reset import PeakResets
 from appliance.safety.preconditions import Preconditions
+from appliance.safety.source_start import SourceStarts
 
 ROUND_S = 0.190  # the longest time between two rounds of a box on which nothing moves
 VENUE_RETRY_S = 0.25  # while a venue does not answer
@@ -71,6 +72,17 @@ class SafetyLoop:
         self._own_latch = own_latch
         self._peaks = PeakResets(
             safety, portfolio, desk, venue, clock, scribe, limits.drawdown_ppm, self.preconditions
+        )
+        self._starts = SourceStarts(
+            safety,
+            portfolio,
+            lambda source: portfolio.sources[source].equity(portfolio.holdings),
+            desk.orders.live,
+            desk.pace.forget,
+            clock,
+            scribe,
+            self.preconditions,
+            {name_word(source): source for source in portfolio.sources},
         )
         self.degraded: Callable[[], int] = lambda: 0  # how many parts are not ok, for the lights
         self.before_beat: Callable[[], None] = lambda: None  # for whoever makes holds from what stands
@@ -167,6 +179,7 @@ class SafetyLoop:
         self.rounds += 1
         self._safety.poll(self.preconditions())
         self._peaks.follow()
+        self._starts.follow()
         mode, epoch = self._safety.mode, self._safety.status.page.state
         if mode is Mode.NORMAL:
             self._swept_for = None
@@ -205,6 +218,7 @@ class SafetyLoop:
             await self._exits.leave_everything("reduce", self._reduce_ppm)
         if not self._stopping:
             await self._peaks.work()
+            await self._starts.work()
             await self._agree()
 
     def _note_flat(self) -> None:

@@ -17,18 +17,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from msgspec import Struct
-
 from appliance.domain.errors import StoreError
 from appliance.domain.mode import Mode, TripReason
 from appliance.domain.money import format_amount, format_share
 from appliance.domain.order import VenueAccount
-from appliance.ports import Clock, GuardStatus, Scribe, Venue
+from appliance.ports import Clock, Scribe, Venue
 from appliance.safety.controller import SafetyController
 from appliance.safety.preconditions import Preconditions
+from appliance.safety.signed_act import WITHIN_NS, Request, SignedActs
 
-WITHIN_NS = 5_000_000_000
-"""The venue has confirmed by then, or the command is refused: nothing signed now happens much later."""
 CONFIRMED_SOON = frozenset({"trip_stored", "reconciled", "cancels_confirmed"})
 """Conditions that come true by themselves, within seconds of the step to PAUSED: a command waits for them."""
 
@@ -87,18 +84,6 @@ class Desk(Protocol):
         ...
 
 
-class Request(Struct, frozen=True):
-    """A verified command as the page told of it. operator: the key's fingerprint.  press: the guard's count.
-
-    epoch: the trip epoch of the look before it.  mono_ns: when it was found.
-    """
-
-    operator: str
-    press: int
-    epoch: int
-    mono_ns: int
-
-
 class PeakResets:
     """Owned by the safety loop. preconditions: as of the moment they are asked for."""
 
@@ -121,9 +106,7 @@ class PeakResets:
         self._scribe = scribe
         self._limit_ppm = drawdown_limit_ppm
         self._preconditions = preconditions
-        status = safety.status  # what was counted before this core looked is no command to it
-        self._seen = (status.generation, status.arm_presses)
-        self._epoch = status.page.state
+        self._acts = SignedActs(OUTCOME, safety.status)
         self._request: Request | None = None
         self._waits_for: tuple[str, ...] = ()
 
@@ -131,7 +114,8 @@ class PeakResets:
         """After every poll of the controller; never waits. Takes a command off the page, and gives it up
         when another trip came or the venue has not confirmed in time."""
         status, now_ns = self._safety.status, self._clock.mono_ns()
-        self._take(status, now_ns)
+        if (found := self._acts.take(status, now_ns)) is not None:
+            self._request, self._waits_for = found, ("the venue's answer",)
         request = self._request
         if request is None:
             return
@@ -164,16 +148,6 @@ class PeakResets:
             return  # whether it is on record is not known, so nothing moves; the log's own failure trips
         self._portfolio.reset_peak(after)
 
-    def _take(self, status: GuardStatus, now_ns: int) -> None:
-        if not status.page.present:
-            return
-        before, self._seen = self._seen, (status.generation, status.arm_presses)
-        epoch, self._epoch = self._epoch, status.page.state
-        if status.arm_outcome == OUTCOME and status.arm_presses and self._seen != before:
-            # Bound to the epoch of the look before: a trip found together with it came after it.
-            self._request = Request(status.arm_operator, status.arm_presses, epoch, now_ns)
-            self._waits_for = ("the venue's answer",)
-
     def _lacking(self, account: VenueAccount) -> tuple[str, ...]:
         """Names of what keeps the peak from being reset; empty if nothing does."""
         now, portfolio = self._preconditions(), self._portfolio
@@ -193,7 +167,7 @@ class PeakResets:
     def _refuse(self, request: Request, lacking: Sequence[str]) -> None:
         self._request = None
         data = {"act": "peak_reset", "outcome": "refused", "missing": list(lacking)}
-        self._scribe.note("loosening", data | _who(request))
+        self._scribe.note("loosening", data | request.who())
 
     def _describe(self, request: Request, before: int, after: int) -> dict[str, object]:
         return {
@@ -204,9 +178,5 @@ class PeakResets:
             "drawdown": format_share(self._portfolio.drawdown_ppm),
             "raw": {"before": str(before), "after": str(after)},
             "marks": self._portfolio.resets.marks,
-            **_who(request),
+            **request.who(),
         }
-
-
-def _who(request: Request) -> dict[str, object]:
-    return {"operator": request.operator, "press": request.press, "epoch": request.epoch}

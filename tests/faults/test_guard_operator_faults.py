@@ -98,10 +98,17 @@ def test_packets_are_capped(desk: Desk) -> None:
         b"CHALLENGE reset-peak",
         b"challenge reset-peakreset-peak",
         b"reset-peak",
+        b"challenge start-source",
+        b"challenge start-source ",
+        b"challenge start-source A",
+        b"challenge start-source a b",
+        b"challenge start-source " + b"a" * 33,
+        b"challenge start-source a\n",
+        b"challenge reset-peak a",
         b"challenge \xff",
     ],
 )
-def test_a_challenge_has_two_spellings_and_no_third(desk: Desk, request_: bytes) -> None:
+def test_a_challenge_has_three_spellings_and_no_fourth(desk: Desk, request_: bytes) -> None:
     """Whatever else is asked is refused, and whatever stood is still the newest."""
     line = ask_challenge(desk.runtime, RESET_PEAK)
     assert exchange(desk.runtime, request_).startswith(b"refused MALFORMED\t")

@@ -23,8 +23,8 @@ from appliance.domain.reasons import Reason
 from appliance.domain.verdict import Approved, Denied
 from appliance.risk.gate import Gate
 from appliance.safety.exits import SWEEP_NS
-from appliance.safety.peak_reset import WITHIN_NS
 from appliance.safety.recovery_plan import DEFAULT_EVERY_NS
+from appliance.safety.signed_act import WITHIN_NS
 from tests.box import Box
 from tests.flow.test_appliance import gap_box
 from tests.flow.test_losses import OTHER, Flow

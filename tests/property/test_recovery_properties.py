@@ -168,7 +168,7 @@ class Books:
 
     def __init__(self, resets: list[tuple[int, int]]) -> None:
         self.portfolio = Portfolio([spx()], Amount(1_000_000 * AMOUNT_ONE), {BOT: Amount(AMOUNT_ONE)})
-        self.portfolio.resets.restore(resets)
+        self.portfolio.resets.restore(("", marks, peak) for marks, peak in resets)
         self.core = Core()
         self.trades = 0
 
@@ -220,6 +220,32 @@ def test_a_restart_comes_to_the_same_peak(bars: list[tuple[int, bool]], cursor: 
     assert again.portfolio.peak == whole.portfolio.peak
     if not bars[-1][1]:
         assert again.portfolio.drawdown_ppm == whole.portfolio.drawdown_ppm
+
+
+@pytest.mark.safety("S6.8")
+def test_a_restart_finds_the_peak_of_a_source_that_was_started_again() -> None:
+    """By the prices taken then, as the account's; one that is configured no more is passed over."""
+    whole = Books([])
+    for price in (100_000, 80_000):
+        whole.bar(price, sold=False)
+    whole.trade(Side.SELL, 80_000)
+    source, marks = whole.portfolio.sources[BOT], whole.portfolio.resets.marks
+    source.stop("its allocation fell", 1)
+    source.start(source.equity(whole.portfolio.holdings))
+    peak = source.decline.peak
+    assert (peak, source.decline.drawdown_ppm, source.stopped_reason) == (peak, 0, "")
+    again = Books([])
+    again.portfolio.resets.restore([(BOT, marks, peak), ("gone", marks, 1)])
+    for price in (100_000, 80_000):
+        again.bar(price, sold=False)
+    assert again.portfolio.sources[BOT].decline.peak == peak < AMOUNT_ONE
+    assert again.portfolio.peak == whole.portfolio.peak, "the account's own stays"
+    late = Books([])
+    late.portfolio.resets.restore([(BOT, marks, peak)])
+    late.bar(100_000, sold=False)
+    assert late.portfolio.sources[BOT].decline.peak > peak
+    late.portfolio.caught_up()
+    assert late.portfolio.sources[BOT].decline.peak == peak
 
 
 def test_a_flat_account_below_its_limit_is_not_armable_after_a_restart() -> None:

@@ -357,7 +357,10 @@ S6.8 After a drawdown trip, resetting the peak is a separate, signed, audited ac
  unit/test_guard_operator_command.py::test_a_command_is_for_the_purpose_of_its_challenge_and_no_other
  unit/test_guard_operator_command.py::test_a_reset_is_bound_to_its_moment_as_an_arming_is
  unit/test_guard_operator_machine.py::test_a_reset_of_the_peak_is_counted_and_arms_nothing
+ unit/test_guard_operator_command.py::test_a_start_is_for_the_source_it_was_signed_for
  unit/test_guard_operator_machine.py::test_a_press_in_the_same_pass_voids_a_reset
+ unit/test_guard_operator_machine.py::test_a_start_of_a_source_is_counted_with_whom_it_is_about_and_arms_nothing
+ flow/test_source_start.py::test_a_source_that_trades_too_often_starts_again_on_a_whole_appliance
  unit/test_recovery_config.py::test_the_key_signs_what_its_holder_asked_for
  flow/test_peak_reset.py::test_from_a_synthetic_gap_over_the_reset_to_all_of_the_limits
  flow/test_peak_reset.py::test_strategies_keep_their_peaks_and_the_stopped_stays_stopped
@@ -370,6 +373,7 @@ S6.8 After a drawdown trip, resetting the peak is a separate, signed, audited ac
  flow/test_peak_reset.py::test_the_operators_way_back_on_a_whole_appliance
  property/test_recovery_properties.py::test_no_sequence_of_resets_presses_and_trips_opens_anything
  property/test_recovery_properties.py::test_a_restart_comes_to_the_same_peak
+ property/test_recovery_properties.py::test_a_restart_finds_the_peak_of_a_source_that_was_started_again
 S6.9 A simulated board is paper-venue only: a live venue with one refuses to start, exit 78
  faults/test_bad_input.py::test_a_wrong_configuration_is_refused
  open: no live venue exists in 0.1.0; any venue.kind but paper is exit 78, and the page says which board it is

@@ -11,13 +11,13 @@ from appliance.domain.alert import AlertKind
 from appliance.domain.exit_codes import NO_RESTART, ExitCode
 from appliance.domain.mode import MODE_AFTER_TRIP, Mode, TripReason
 from appliance.domain.reasons import MEANING, Reason
-from appliance.runtime import cmd_operator, operator_socket
+from appliance.runtime import cmd_operator, guard_link, operator_socket, tables
 from appliance.runtime.own_latch import RECORDS
-from appliance.safety import alert_facts, alerts
-from appliance.safety.peak_reset import OUTCOME, WITHIN_NS
+from appliance.safety import alert_facts, alerts, peak_reset, source_start
+from appliance.safety.signed_act import WITHIN_NS
 from hardware import guard, latch, main, pages
 from hardware import operator_socket as guard_socket
-from hardware.operator_command import PURPOSES, Box, Moment, OperatorDesk
+from hardware.operator_command import PURPOSES, SUBJECT, Box, Moment, OperatorDesk, fingerprint
 from tests.rules.source import ROOT
 
 
@@ -44,8 +44,8 @@ def test_a_changed_page_has_a_new_layout_number() -> None:
     take the page for absent. Whoever changes a word changes the number, and then this line."""
     words = "".join(f"{word.name}={word.value};" for word in pages.GuardWord)
     assert (pages.GUARD_LAYOUT.to_bytes(8, "big"), hashlib.sha256(words.encode()).hexdigest()[:16]) == (
-        b"ILKGRD02",
-        "b27fe61b673671b6",
+        b"ILKGRD03",
+        "046b93db724e4147",
     )
     words = "".join(f"{word.name}={word.value};" for word in pages.CoreWord)
     assert (pages.CORE_LAYOUT.to_bytes(8, "big"), hashlib.sha256(words.encode()).hexdigest()[:16]) == (
@@ -66,12 +66,17 @@ def test_console_and_guard_agree_on_the_protocol() -> None:
     assert operator_socket.SOCKET == guard_socket.SOCKET
     desk = OperatorDesk(bytes(32), Box("cid-1", "b" * 32, 3), lambda: Moment(4, 5), bytes)
     assert set(cmd_operator._ABOUT) == PURPOSES
-    assert {operator_socket.ARM_STEP, operator_socket.RESET_PEAK} == PURPOSES
+    console = operator_socket
+    assert {console.ARM_STEP, console.RESET_PEAK, console.START_SOURCE} == PURPOSES
     for purpose in PURPOSES:
-        found = cmd_operator._CHALLENGE.fullmatch(desk.challenge(0, purpose))
-        assert found is not None
-        assert found[1] == purpose
-    assert pages.ArmOutcome.PEAK_RESET.name == OUTCOME
+        for subject in ("", "trend-spx"):
+            found = cmd_operator._CHALLENGE.fullmatch(desk.challenge(0, purpose, subject))
+            assert found is not None
+            assert (found[1], found[2] or "") == (purpose, subject)
+    assert pages.ArmOutcome.PEAK_RESET.name == peak_reset.OUTCOME
+    assert pages.ArmOutcome.SOURCE_START.name == source_start.OUTCOME
+    assert guard_link.name_word("trend-spx") == fingerprint(b"trend-spx")
+    assert cmd_operator._NAME.pattern == SUBJECT == tables._SOURCE_NAME.pattern
     assert cmd_operator.DECIDED_WITHIN_S * 1e9 > WITHIN_NS
     assert set(cmd_operator._OUTCOMES) == set(pages.ArmOutcome.__members__) - {"NONE"}
     assert not set(pages.ArmOutcome.__members__) & set(pages.Refusal.__members__) - {"NONE"}

@@ -13,6 +13,7 @@ from hardware.operator_command import (
     PURPOSES,
     RESET_PEAK,
     SENTENCES,
+    START_SOURCE,
     TAKEN_WITHIN_NS,
     VALID_NS,
     ArmCommand,
@@ -94,7 +95,7 @@ def test_a_command_is_for_the_purpose_of_its_challenge_and_no_other(purpose: str
     """What was issued to arm cannot reset, nor the reverse, though the operator's key signed it; and it is
     used once like any other."""
     console = Console()
-    (other,) = PURPOSES - {purpose}
+    other = min(PURPOSES - {purpose})
     line = console.challenge(purpose)
     assert f" purpose={purpose} " in line
     assert console.send(line.replace(purpose, other)) is Refusal.OTHER_PURPOSE
@@ -124,6 +125,26 @@ def test_a_reset_is_bound_to_its_moment_as_an_arming_is(
     line = console.challenge(RESET_PEAK)
     console.moment, console.now_ns = moment, console.now_ns + age_ns
     assert console.send(line) is refusal
+
+
+@pytest.mark.safety("S6.8")
+def test_a_start_is_for_the_source_it_was_signed_for() -> None:
+    """Another name, none, or a name where none belongs: the operator's key signed it, and it is refused."""
+    console = Console()
+    line = console.desk.challenge(console.now_ns, START_SOURCE, "trend-spx")
+    assert line.startswith("interlock-operator/1 purpose=start-source subject=trend-spx card=cid-0123 ")
+    for about in ("subject=trend-ndx ", "subject=trend-sp ", ""):
+        assert console.send(line.replace("subject=trend-spx ", about)) is Refusal.OTHER_PURPOSE
+    assert console.send(line.replace("trend-spx", "Trend")) is Refusal.MALFORMED
+    command = console.send(line)
+    assert isinstance(command, ArmCommand)
+    assert (command.purpose, command.subject) == (START_SOURCE, fingerprint(b"trend-spx"))
+    plain = console.challenge()
+    assert console.send(plain.replace("arm-step", "arm-step subject=a")) is Refusal.OTHER_PURPOSE
+    console.now_ns += APART_NS
+    command = console.send(plain)
+    assert isinstance(command, ArmCommand)
+    assert command.subject == 0
 
 
 @pytest.mark.parametrize("signature", ["", "0" * 127, "0" * 129, "G" * 128, "A" * 128, "0" * 128 + "\n"])

@@ -6,7 +6,14 @@ import pytest
 
 from hardware.board import Edge, Level, Levels
 from hardware.guard import PRESS_APART_NS, Guard
-from hardware.operator_command import ARM_STEP, RESET_PEAK, TAKEN_WITHIN_NS, ArmCommand
+from hardware.operator_command import (
+    ARM_STEP,
+    RESET_PEAK,
+    START_SOURCE,
+    TAKEN_WITHIN_NS,
+    ArmCommand,
+    fingerprint,
+)
 from hardware.pages import ArmOutcome, ArmSource, GuardWord, Reason
 from tests.unit.test_guard_machine import BOOT, HEALTHY, MS, Box
 
@@ -91,6 +98,28 @@ def test_a_reset_of_the_peak_is_counted_and_arms_nothing(proven: bool) -> None:
     assert box.word(GuardWord.ARM_PRESSES) == 1
     assert box.word(GuardWord.ARM_OUTCOME) == ArmOutcome.PEAK_RESET
     assert box.who() == (ArmSource.OPERATOR, OPERATOR)
+
+
+@pytest.mark.safety("S6.8")
+def test_a_start_of_a_source_is_counted_with_whom_it_is_about_and_arms_nothing() -> None:
+    """The core finds the name by its fingerprint; the next arm press is about nobody."""
+    box = Console()
+    box.press()
+    box.keeper.finish()
+    box.permit()
+    box.guard.inbox.put(box.command(purpose=START_SOURCE)._replace(subject=fingerprint(b"trend")))
+    box.read()
+    assert box.guard.inbox.fate("n") == "SOURCE_START"
+    box.keeper.finish()
+    box.read(after_ms=1_100)
+    assert not box.guard.is_open()
+    assert box.word(GuardWord.ARM_OUTCOME) == ArmOutcome.SOURCE_START
+    assert box.word(GuardWord.ARM_SUBJECT) == fingerprint(b"trend")
+    assert box.who() == (ArmSource.OPERATOR, OPERATOR)
+    box.turn_key()
+    box.keeper.finish()
+    box.read()
+    assert (box.word(GuardWord.ARM_OUTCOME), box.word(GuardWord.ARM_SUBJECT)) == (ArmOutcome.ARMED, 0)
 
 
 @pytest.mark.safety("S6.8")

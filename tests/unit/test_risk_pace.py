@@ -212,6 +212,37 @@ def test_a_core_killed_before_the_stop_stops_it_afterwards() -> None:
     assert _reason(pace, 0) is None, "from here on the portfolio says so"
 
 
+def test_a_source_that_was_started_again_counts_from_there() -> None:
+    """In this run and after a restart: what came before the start is forgotten, of that source alone."""
+    limits = _limits(entries=3, entries_window_ns=100 * SECOND_NS)
+    orders = [_order(number) for number in range(8)] + [_order(9, source=OTHER)]
+    fills = [_fill(number, number) for number in range(8)]
+    for cut, left in ((0, True), (4, True), (5, False), (8, False), (99, False)):
+        pace = Pace(limits)
+        pace.restore(orders, fills, [(BOT, cut)])
+        assert (_reason(pace, 0) is Reason.STRATEGY_STOPPED) is left, cut
+    pace = Pace(limits)
+    for number in range(3):
+        pace.filled(_order(number), _fill(number, number))
+        pace.filled(_order(10 + number, source=OTHER), _fill(10 + number, number))
+    pace.forget(BOT)
+    pace.filled(_order(4), _fill(4, 4))
+    pace.filled(_order(20, source=OTHER), _fill(20, 4))
+    assert [source for source, _ in pace.take_over()] == [OTHER]
+
+
+def test_refusals_of_the_throttle_count_anew_after_a_start() -> None:
+    """And a stop that nobody carried out yet is void."""
+    pace = Pace(_limits(messages=3))
+    for now_ns in range(3):
+        pace.throttled(BOT, now_ns)
+    pace.forget(BOT)
+    assert pace.take_over() == []
+    for now_ns in range(3, 5):
+        pace.throttled(BOT, now_ns)
+    assert pace.take_over() == []
+
+
 # through the gate, the desk and the flow
 
 
