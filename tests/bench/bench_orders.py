@@ -40,7 +40,7 @@ from appliance.runtime.patience import LoopPatience
 from appliance.runtime.scribe import CoreScribe
 from appliance.storage.log_client import LogClient
 from tests.audit_support import new_log
-from tests.bench import bench_portfolio
+from tests.bench import bench_portfolio, orders_card
 from tests.bench.measure import Case, case_of, repeat, with_peer
 from tests.kit import (
     BOT,
@@ -197,6 +197,7 @@ def run(*, quick: bool) -> list[Case]:
     cases += [_memory_of_an_order(1_000 if quick else 20_000)]
     cases += [_memory_of_an_id(n) for n in ((10_000,) if quick else (10_000, 90_000, 1_000_000))]
     cases += asyncio.run(_through_the_log(1_000 if quick else 10_000, 1 if quick else 10))
+    cases += orders_card.run(2 if quick else 65)
     return cases + bench_portfolio.run(quick=quick)
 
 
