@@ -9,7 +9,7 @@ figures) and 13 (what a figure means) have their tests without ids, in test_port
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from tests.rules.rule_table import read_rules, tell_rules
 
 SECTIONS = ("S1", "S2", "S3", "S4", "S5", "S6", "S7", "S8", "S10", "S11", "S12", "C04", "HW")
 
@@ -649,47 +649,12 @@ HW-24 Graceful degradation: upstream, memory, page and feed fail alone
 """One block per rule: `id sentence`, then indented its tests as `path::name`, and `open: why` for what they
 do not show."""
 
-
-@dataclass(frozen=True)
-class Rule:
-    """tests: `path::name` below tests/.  open: why no test shows it, or not the whole of it."""
-
-    id: str
-    text: str
-    tests: tuple[str, ...] = ()
-    open: str = ""
-
-
-def _read(table: str) -> tuple[Rule, ...]:
-    rules: list[Rule] = []
-    for line in filter(str.strip, table.splitlines()):
-        if not line.startswith(" "):
-            name, _, text = line.partition(" ")
-            rules.append(Rule(name, text))
-            continue
-        last, entry = rules.pop(), line.strip()
-        if entry.startswith("open: "):
-            rules.append(Rule(last.id, last.text, last.tests, f"{last.open} {entry[6:]}".strip()))
-        else:
-            rules.append(Rule(last.id, last.text, (*last.tests, entry), last.open))
-    return tuple(rules)
-
-
-RULES = _read(TABLE)
+RULES = read_rules(TABLE)
 
 
 def table() -> str:
-    """For people: id, state and rule, then what shows it or why it is open."""
-    lines = []
-    count = {"shown": 0, "part": 0, "open": 0}
-    for rule in RULES:
-        state = "open" if not rule.tests else "part" if rule.open else "shown"
-        count[state] += 1
-        lines.append(f"{rule.id:<7}{state:<7}{rule.text}")
-        lines += [f"{'':14}{test}" for test in rule.tests]
-        lines += [f"{'':14}open: {rule.open}"] if rule.open else []
-    sums = ", ".join(f"{number} {state}" for state, number in count.items())
-    return "\n".join([*lines, f"{len(RULES)} rules: {sums}"])
+    """For people."""
+    return tell_rules(RULES)
 
 
 if __name__ == "__main__":

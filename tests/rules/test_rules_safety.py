@@ -7,7 +7,8 @@ import re
 import subprocess
 import sys
 
-from tests.rules.safety_rules import RULES, SECTIONS, Rule, table
+from tests.rules.rule_table import Rule
+from tests.rules.safety_rules import RULES, SECTIONS, table
 from tests.rules.source import ROOT, Module, modules
 
 
