@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from appliance.audit.checkpoint import Checkpoint, sign_checkpoint
-from appliance.audit.merkle import consistency_proof, leaf_hash, root_from_hashes
+from appliance.audit.merkle import Subtree, consistency_proof, leaf_hash, root_from_hashes
 from appliance.audit.notes import COSIGNATURE_KEY, SigningKey
 from appliance.audit.records import encode_entry
 from appliance.audit.tiles import Tile, completed_tiles, encode_bundle, new_tiles
@@ -26,6 +26,7 @@ from appliance.storage.log_client import LogSettings
 
 LOG = SigningKey("audit.example/pi-0001", bytes(range(32)))
 WITNESS = SigningKey("witness.example/w1", bytes(range(32, 64)))
+MIRROR = SigningKey("mirror.example/m1", bytes(range(64, 96)))
 TRUST = Trust(
     KeyText("keys/log.vkey", LOG.verifier().vkey + "\n"),
     KeyText("keys/witness.vkey", WITNESS.verifier(COSIGNATURE_KEY).vkey + "\n"),
@@ -129,6 +130,10 @@ class MemoryLog:
     def root(self, size: int) -> bytes:
         """Root of the first `size` entries."""
         return self.subtree(0, size)
+
+    def subtrees(self, _size: int) -> Subtree:
+        """Straight from the definition."""
+        return self.subtree
 
     def consistency(self, old: int, size: int) -> list[bytes]:
         """Straight from the definition."""

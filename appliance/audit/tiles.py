@@ -10,6 +10,7 @@ tile is never hashed into the level above; an empty one does not exist.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 
 from msgspec import Struct
@@ -23,6 +24,7 @@ ENTRIES = -1
 
 MAX_ENTRY = 0xFFFF
 _LEVEL_BITS = 8
+_PATH = re.compile(r"tile/(entries|[0-9]{1,2})/((?:x[0-9]{3}/){0,5}[0-9]{3})(?:\.p/([0-9]{1,3}))?")
 
 
 class Tile(Struct, frozen=True, order=True):
@@ -57,6 +59,20 @@ def _full_path(level: int, index: int) -> str:
         groups.append(f"x{last:03d}")
     kind = "entries" if level == ENTRIES else str(level)
     return "/".join(("tile", kind, *reversed(groups)))
+
+
+def parse_path(path: str) -> Tile | None:
+    """The tile behind a path as `Tile.path` writes it; None for any other spelling."""
+    found = _PATH.fullmatch(path)
+    if found is None:
+        return None
+    kind, groups, width = found.groups()
+    tile = Tile(
+        ENTRIES if kind == "entries" else int(kind),
+        int("".join(group.removeprefix("x") for group in groups.split("/"))),
+        int(width) if width else WIDTH,
+    )
+    return tile if tile.path == path else None
 
 
 def items(level: int, size: int) -> int:

@@ -95,11 +95,14 @@ def make_upstream(stack: AsyncExitStack, config: Config, paths: Paths, breakers:
     """The client of the witness, with a reader of its own of the log."""
     reader = LogReader(paths.log)
     stack.callback(reader.close)
+    mirror = paths.trust / "mirror.vkey"
     return UpstreamClient(
         UpstreamSettings(
             directory=paths.log,
             log_key=read_verifier(paths.trust / "log.vkey", NOTE_KEY),
             witness_key=read_verifier(paths.trust / "witness.vkey", COSIGNATURE_KEY),
+            mirror_key=read_verifier(mirror, COSIGNATURE_KEY) if config.upstream.mirror else None,
+            bytes_per_s=int(config.upstream.mirror_rate),
         ),
         reader,
         GuardedExchange(config.upstream.url, breakers[Component.UPSTREAM]),

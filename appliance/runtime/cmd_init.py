@@ -17,10 +17,11 @@ from appliance.runtime.terminal import Terminal
 from appliance.storage.create import create_log, create_log_key
 from appliance.storage.durable import create_file
 from appliance.storage.keys import create_key, read_verifier
+from appliance.upstream.mirror_store import create_mirror_store
 from appliance.upstream.witness_store import create_witness_store
 
 GUARD_EXAMPLE = Path(__file__).parents[2] / "hardware" / "guard.example.toml"
-WITNESS = "witness"
+COSIGNERS = ("witness", "mirror")
 
 
 def run_init(paths: Paths, options: argparse.Namespace, terminal: Terminal) -> int:
@@ -94,15 +95,17 @@ def _keys_and_stores(paths: Paths, config: Config) -> None:
     log_key = paths.keys / "log.key"
     if not log_key.exists():
         create_log_key(paths.keys, origin)
-    if not (paths.keys / f"{WITNESS}.key").exists():
-        create_key(paths.keys, WITNESS, f"{origin}/{WITNESS}", COSIGNATURE_KEY)
     log_vkey = read_verifier(paths.keys / "log.vkey", NOTE_KEY)
-    witness_vkey = read_verifier(paths.keys / f"{WITNESS}.vkey", COSIGNATURE_KEY)
     _write_once(paths.trust / "log.vkey", f"{log_vkey.vkey}\n")
-    _write_once(paths.trust / f"{WITNESS}.vkey", f"{witness_vkey.vkey}\n")
+    for name in COSIGNERS:  # what each of them says is not the same, so each has a key of its own
+        if not (paths.keys / f"{name}.key").exists():
+            create_key(paths.keys, name, f"{origin}/{name}", COSIGNATURE_KEY)
+        vkey = read_verifier(paths.keys / f"{name}.vkey", COSIGNATURE_KEY)
+        _write_once(paths.trust / f"{name}.vkey", f"{vkey.vkey}\n")
     _write_once(paths.trust / "collector.policy", f"# logs this collector watches\nlog {log_vkey.vkey}\n")
     if not paths.collector.exists():
         create_witness_store(paths.collector)
+        create_mirror_store(paths.collector, origin)
     if not paths.memory.exists():
         schema_store.create(paths.memory)
     _write_once(paths.venue_journal, "")

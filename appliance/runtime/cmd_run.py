@@ -85,6 +85,7 @@ def run_collector(paths: Paths, options: argparse.Namespace, _terminal: Terminal
         port=config.upstream.collector_port,
         directory=paths.collector,
         key_file=paths.keys / "witness.key",
+        mirror_key_file=paths.keys / "mirror.key",
         policy=read_policy(paths.trust / "collector.policy"),
     )
 

@@ -285,10 +285,16 @@ class StorageConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class UpstreamConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """[upstream]: the witness, and the port `interlock collector` listens on here."""
+    """[upstream]: the witness, and the port `interlock collector` listens on here.
+
+    mirror: it also gets the entries, and stores them. False for a witness that is not the owner's: it gets
+    checkpoints and proofs.  mirror_rate: bytes a second of them, at most.
+    """
 
     url: str
     collector_port: int
+    mirror: bool
+    mirror_rate: Size
 
 
 class MemoryConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

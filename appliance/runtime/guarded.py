@@ -8,7 +8,7 @@ still, which exits need, cannot.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
@@ -156,9 +156,11 @@ class GuardedExchange(Exchange):
         super().__init__(url)
         self._breaker = breaker
 
-    async def _talk(self, method: str, url: str, body: bytes | None) -> Answer:
+    async def _talk(
+        self, method: str, url: str, body: bytes | None, headers: Mapping[str, str] | None = None
+    ) -> Answer:
         with self._breaker.guard() as call:
-            answer = await super()._talk(method, url, body)
+            answer = await super()._talk(method, url, body, headers)
             if answer.status == _ASKED_TOO_OFTEN or answer.status >= _SERVER_ERROR:
                 call.fail()
             return answer

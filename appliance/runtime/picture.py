@@ -118,12 +118,15 @@ class Picture:
         p = self._parts
         guard, failure = p.safety.status.page.present, p.log.failure
         upstream = p.upstream.state
-        trouble = upstream.alarm or upstream.last_error
+        trouble = upstream.alarm or upstream.last_error or upstream.mirror_error
+        cosigns = "co-signs checkpoints"
+        if self._parts.config.upstream.mirror:
+            cosigns += f", stores {upstream.mirrored} entries"
         return (
             Part("guard", "ok" if guard else "down", "reads the lines" if guard else "no page of this boot"),
             Part("audit log", "down" if failure else "ok", failure.what if failure else "takes entries"),
             Part("venue", "down" if p.watch.venue_problem else "ok", p.watch.venue_problem or "answers"),
-            Part("upstream", "degraded" if trouble else "ok", trouble or "co-signs checkpoints"),
+            Part("upstream", "degraded" if trouble else "ok", trouble or cosigns),
             p.clock_loop.part(),
             self._fees(),
             self._memory(),

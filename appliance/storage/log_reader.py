@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Struct
 
 from appliance.audit.checkpoint import parse_checkpoint
-from appliance.audit.merkle import EMPTY_ROOT, consistency_proof, inclusion_proof, range_hash
+from appliance.audit.merkle import EMPTY_ROOT, Subtree, consistency_proof, inclusion_proof, range_hash
 from appliance.audit.notes import parse_note
 from appliance.audit.tiles import Tile, tile_subtrees
 from appliance.audit.verify import CHECKPOINT
@@ -152,6 +152,13 @@ class LogReader:
     def consistency(self, old: int, size: int) -> list[bytes]:
         """Proof that the log at `old` is a prefix of the log at a published `size`; empty from 0."""
         return consistency_proof(old, size, tile_subtrees(size, self._tile)) if old else []
+
+    def subtrees(self, size: int) -> Subtree:
+        """Roots of complete subtrees of the first `size` entries, at most the published size.
+
+        What the function has read it keeps: many proofs of one size cost little.
+        """
+        return tile_subtrees(size, self._tile)
 
     def inclusion(self, index: int, size: int) -> list[bytes]:
         """Proof that entry `index` is in the log of a published `size`."""

@@ -31,6 +31,7 @@ from appliance.audit.verify import CHECKPOINT, COSIGNED
 from appliance.domain.errors import InterlockError, PeerError, StoreError, TransportError
 from appliance.storage.durable import read_file, write_file
 from appliance.upstream.exchange import Answer, Exchange
+from appliance.upstream.mirror_client import Entries, MirrorClient, MirrorRefusedError
 from appliance.upstream.witness import Request, origin_hash
 
 P = ParamSpec("P")
@@ -41,7 +42,7 @@ BACKOFF_FIRST_S = 1.0
 BACKOFF_CAP_S = 300.0
 
 
-class LogView(Protocol):
+class LogView(Entries, Protocol):
     """The published log (`storage.log_reader.LogReader`); used from one thread at a time, not shared."""
 
     def file(self, path: str) -> bytes | None:
@@ -58,12 +59,18 @@ class LogView(Protocol):
 
 
 class UpstreamSettings(Struct, frozen=True, kw_only=True):
-    """directory: the log's.  every_s: shortest time between two offers."""
+    """directory: the log's.  every_s: shortest time between two offers.
+
+    mirror_key: of the mirror that also gets the entries; None for a witness that gets proofs only.
+    bytes_per_s: of entries, at most, compressed.
+    """
 
     directory: Path
     log_key: VerifierKey
     witness_key: VerifierKey
     every_s: float = 1.0
+    mirror_key: VerifierKey | None = None
+    bytes_per_s: int = 1_000_000
 
 
 class UpstreamState(Struct, frozen=True):
@@ -71,6 +78,7 @@ class UpstreamState(Struct, frozen=True):
 
     last_success_ns: UTC of the last co-signature, 0 if none since this start.  alarm: why syncing stopped,
     empty if it did not.  last_error: why the last try failed, empty after a success.  failures: in a row.
+    mirrored: entries the mirror vouches for.  mirror_error: why it got no more at the last try.
     """
 
     witness: str
@@ -79,6 +87,8 @@ class UpstreamState(Struct, frozen=True):
     alarm: str = ""
     last_error: str = ""
     failures: int = 0
+    mirrored: int = 0
+    mirror_error: str = ""
 
 
 class _AlarmError(Exception):
@@ -115,6 +125,14 @@ class UpstreamClient:
         self._news = asyncio.Event()
         self._old = 0
         self._log_lock = threading.Lock()
+        self._mirror = (
+            MirrorClient(
+                settings.directory, settings.log_key, settings.mirror_key, log, sleep, self._alone,
+                bytes_per_s=settings.bytes_per_s,
+            )
+            if settings.mirror_key is not None
+            else None
+        )  # fmt: skip
         self.state = UpstreamState(settings.witness_key.name)
         self.on_change: Callable[[UpstreamState], None] | None = None  # must neither block nor raise
 
@@ -195,12 +213,14 @@ class UpstreamClient:
         if size < self.state.witnessed:
             raise _restored(self.state.witnessed, size)
         if size == self.state.witnessed:
+            await self._bring_up(exchange)
             return
         for _ in range(RESYNCS):
             proof = await self._alone(self._log.consistency, self._old, size)
             answer = await exchange.add_checkpoint(Request(self._old, tuple(proof), note).encode())
             if answer.status == 200:
                 await self._accept(answer, note)
+                await self._bring_up(exchange)
                 return
             self._resync(answer, size)
         raise PeerError("the upstream changes its mind", f"{RESYNCS} different sizes in one round")
@@ -216,6 +236,21 @@ class UpstreamClient:
         await asyncio.to_thread(write_file, self._settings.directory / COSIGNED, data)
         self._old = signed.checkpoint.size
         self._change(witnessed=self._old, last_success_ns=self._now_ns(), last_error="", failures=0)
+
+    async def _bring_up(self, exchange: Exchange) -> None:
+        """What the witness co-signed goes to the mirror. Its outage is not the witness's: a state to show."""
+        if self._mirror is None or self.state.mirrored == self.state.witnessed:
+            return
+        try:
+            cosigned = await asyncio.to_thread(read_file, self._settings.directory / COSIGNED)
+            if cosigned is not None:
+                await self._mirror.bring_up(exchange, cosigned)
+        except MirrorRefusedError as error:
+            raise _AlarmError(error.sentence()) from error
+        except (TransportError, PeerError) as error:
+            self._change(mirror_error=error.sentence())
+            return
+        self._change(mirrored=self._mirror.mirrored, mirror_error="")
 
     def _resync(self, answer: Answer, size: int) -> None:
         """Anything but 200: a new `old` size to try, an error to try again later, or the alarm."""
@@ -265,6 +300,12 @@ class UpstreamClient:
             raise _AlarmError(f"the co-signed checkpoint cannot be used: {error.why} ({path})") from error
         self._old = signed.checkpoint.size
         self._change(witnessed=self._old)
+        if self._mirror is not None:
+            try:
+                await self._mirror.load()
+            except InterlockError as error:
+                raise _AlarmError(f"the mirrored checkpoint cannot be used: {error.why}") from error
+            self._change(mirrored=self._mirror.mirrored)
 
     async def _alone(self, look: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
         """Looks at the log in a thread, one at a time: a cancelled caller leaves its thread behind."""

@@ -1,55 +1,80 @@
-"""The collector: a witness for many logs behind HTTP. One process, SQLite, no other state.
+"""The collector: a witness and a mirror for many logs behind HTTP. One process, SQLite, no other state.
 
     POST /add-checkpoint               co-signs (C2SP tlog-witness)
-    GET  /<hex sha256(origin)>/checkpoint   the last co-signed checkpoint, for monitors
+    POST /add-entries                  stores and co-signs as a mirror (C2SP tlog-mirror)
+    GET  /<hex sha256(origin)>/checkpoint          the last co-signed checkpoint, for monitors
+    GET  /mirror/<hex sha256(origin)>/checkpoint   the last one whose entries are stored here
+    GET  /mirror/<hex sha256(origin)>/tile/…       those entries and their tree (C2SP tlog-tiles)
     GET  /healthz
 
-Checks and writes run one after the other in one thread, so the event loop never waits for a disk. Bodies
-are bounded, every refusal says why in one line. A store error ends the process: what it co-signed since
-cannot be known to be stored.
+Entries tell what an account did: they are served to this machine alone. Checks and writes run one after the
+other in one thread, so the event loop never waits for a disk. Bodies are bounded, every refusal says why in
+one line. A store error ends the process: what it co-signed since cannot be known to be stored.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
-from collections.abc import Callable
+import ipaddress
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from aiohttp import web
+from aiohttp import StreamReader, web
 from msgspec import Struct
 
 from appliance.audit.notes import MAX_NOTE
+from appliance.audit.tiles import parse_path, tile_of
 from appliance.domain.errors import BusyError, ConfigError, NoPermissionError, StoreError
 from appliance.storage.keys import read_signing_key
+from appliance.upstream.mirror import Mirror
+from appliance.upstream.mirror_store import MirrorStore
 from appliance.upstream.policy import Policy
-from appliance.upstream.witness import SIZE, TEXT, Reply, Witness
+from appliance.upstream.upload import ENTRIES_TYPE, INFO
+from appliance.upstream.witness import SIZE, TEXT, Reply, Witness, origin_hash
 from appliance.upstream.witness_store import SqliteWitnessStore
 
 MAX_BODY = MAX_NOTE + 4096
+MAX_UPLOAD = 4_000_000
+"""Bytes of an upload, unpacked, that are looked at; the client goes on behind the last whole package."""
+
 MAX_WAITING = 64
 BODY_TIMEOUT_S = 10.0
+UPLOAD_TIMEOUT_S = 60.0
 _STOP_S = 5.0
+_TYPES = {SIZE: SIZE, INFO: INFO, ENTRIES_TYPE: ENTRIES_TYPE}
 
 class CollectorSettings(Struct, frozen=True, kw_only=True):
-    """directory: as `create_witness_store` made it.  key_file: the witness's private key."""
+    """directory: as `interlock init` made it.  key_file, mirror_key_file: of witness and mirror."""
 
     host: str
     port: int
     directory: Path
     key_file: Path
+    mirror_key_file: Path
     policy: Policy
 
 
 class _Served:
-    """The witness behind one worker thread, with a bound on who waits for it."""
+    """Witness and mirror behind one worker thread, with a bound on who waits for it."""
 
-    def __init__(self, witness: Witness, pool: ThreadPoolExecutor) -> None:
+    def __init__(
+        self,
+        witness: Witness,
+        mirror: Mirror,
+        stores: Mapping[str, MirrorStore],
+        pool: ThreadPoolExecutor,
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        """stores: by the hash of their origin."""
         self._witness = witness
+        self._mirror = mirror
+        self._stores = stores
         self._pool = pool
         self._waiting = 0
-        self.failed: asyncio.Future[StoreError] = asyncio.get_running_loop().create_future()
+        self.failed: asyncio.Future[StoreError] = loop.create_future()
 
     async def add_checkpoint(self, request: web.Request) -> web.Response:
         if self._waiting >= MAX_WAITING:
@@ -66,8 +91,43 @@ class _Served:
         finally:
             self._waiting -= 1
 
+    async def add_entries(self, request: web.Request) -> web.Response:
+        if self._waiting >= MAX_WAITING:
+            return _response(Reply(503, b"too many requests at once\n"))
+        self._waiting += 1
+        try:
+            async with asyncio.timeout(UPLOAD_TIMEOUT_S):
+                body = await _up_to(request.content, MAX_UPLOAD)
+            return await self._call(lambda: self._mirror.add_entries(body))
+        except TimeoutError:
+            return _response(Reply(408, b"the body did not arrive\n"))
+        except web.RequestPayloadError:
+            return _response(Reply(400, b"the body cannot be unpacked\n"))
+        finally:
+            self._waiting -= 1
+
     async def latest(self, request: web.Request) -> web.Response:
         return await self._call(lambda: self._latest(request.match_info["origin"]))
+
+    async def mirrored(self, request: web.Request) -> web.Response:
+        """A file of a copy: its checkpoint, or a tile of what that covers."""
+        if not _is_here(request.remote):
+            return _response(Reply(403, b"entries are served to this machine alone\n"))
+        origin, path = request.match_info["origin"], request.match_info["path"]
+        return await self._call(lambda: self._file(origin, path))
+
+    def _file(self, origin: str, path: str) -> Reply:
+        store = self._stores.get(origin)
+        head = store.cosigned() if store is not None else None
+        if store is None or head is None:
+            return Reply(404, b"nothing of this origin is stored\n")
+        if path == "checkpoint":
+            return Reply(200, head.note)
+        tile = parse_path(path)
+        known = tile_of(tile.level, tile.index, head.size) if tile is not None else None
+        if tile is None or known is None or not 0 < tile.width <= known.width:
+            return Reply(404, b"no such file\n")
+        return Reply(200, store.content(tile), ENTRIES_TYPE)
 
     async def healthz(self, _request: web.Request) -> web.Response:
         return _response(Reply(200, b"ok\n"))
@@ -86,8 +146,23 @@ class _Served:
 
 
 def _response(reply: Reply) -> web.Response:
-    headers = {"Content-Type": SIZE if reply.content_type == SIZE else TEXT, "Cache-Control": "no-store"}
+    headers = {"Content-Type": _TYPES.get(reply.content_type, TEXT), "Cache-Control": "no-store"}
     return web.Response(status=reply.status, body=reply.body, headers=headers)
+
+
+async def _up_to(stream: StreamReader, most: int) -> bytes:
+    """The beginning of a body: what is behind it is neither read nor kept."""
+    body = bytearray()
+    while len(body) < most and (chunk := await stream.read(min(65_536, most - len(body)))):
+        body += chunk
+    return bytes(body)
+
+
+def _is_here(address: str | None) -> bool:
+    try:
+        return ipaddress.ip_address(address or "").is_loopback
+    except ValueError:
+        return False
 
 
 async def run(
@@ -100,10 +175,8 @@ async def run(
     Raises BusyError (port in use), NoPermissionError, ConfigError (key, store, address), StoreError.
     """
     loop = asyncio.get_running_loop()
-    key = read_signing_key(settings.key_file)
-    with ThreadPoolExecutor(1, "witness") as pool:
-        store = await loop.run_in_executor(pool, SqliteWitnessStore, settings.directory)
-        served = _Served(Witness(key, settings.policy, store, now_s), pool)
+    with ThreadPoolExecutor(1, "witness") as pool, contextlib.ExitStack() as stack:
+        served = await loop.run_in_executor(pool, _open, settings, now_s, pool, stack, loop)
         runner = web.AppRunner(_application(served), access_log=None, shutdown_timeout=_STOP_S)
         try:
             await runner.setup()
@@ -113,13 +186,36 @@ async def run(
             raise await served.failed
         finally:
             await runner.cleanup()
-            await loop.run_in_executor(pool, store.close)
+            await loop.run_in_executor(pool, stack.close)
+
+
+def _open(
+    settings: CollectorSettings,
+    now_s: Callable[[], int],
+    pool: ThreadPoolExecutor,
+    stack: contextlib.ExitStack,
+    loop: asyncio.AbstractEventLoop,
+) -> _Served:
+    """In the thread that will use the stores; stack: closes them, in that thread too."""
+    keys = read_signing_key(settings.key_file), read_signing_key(settings.mirror_key_file)
+    store = SqliteWitnessStore(settings.directory)
+    stack.callback(store.close)
+    copies = {}
+    for origin in settings.policy:
+        copies[origin] = MirrorStore(settings.directory, origin)
+        stack.callback(copies[origin].close)
+    witness = Witness(keys[0], settings.policy, store, now_s)
+    mirror = Mirror(keys[1], settings.policy, store, copies, now_s)
+    stores = {origin_hash(origin): copy for origin, copy in copies.items()}
+    return _Served(witness, mirror, stores, pool, loop)
 
 
 def _application(served: _Served) -> web.Application:
     application = web.Application(client_max_size=MAX_BODY)
     application.router.add_post("/add-checkpoint", served.add_checkpoint)
+    application.router.add_post("/add-entries", served.add_entries)
     application.router.add_get("/{origin:[0-9a-f]{64}}/checkpoint", served.latest)
+    application.router.add_get("/mirror/{origin:[0-9a-f]{64}}/{path:.+}", served.mirrored)
     application.router.add_get("/healthz", served.healthz)
     return application
 

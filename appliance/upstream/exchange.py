@@ -6,12 +6,14 @@ talk is a TransportError. What a reply means is decided in `client`; here is onl
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Self
 
 import aiohttp
 from msgspec import Struct
 
 from appliance.domain.errors import ConfigError, TransportError
+from appliance.upstream.upload import ENTRIES_TYPE, INFO
 from appliance.upstream.witness import SIZE
 
 MAX_REPLY = 64 * 1024
@@ -20,11 +22,15 @@ _SHOWN = 160
 
 
 class Answer(Struct, frozen=True):
-    """status and body of a reply. size: of a 409 that names the witness's size, else None."""
+    """status and body of a reply. size: of a 409 that names the witness's size, else None.
+
+    mirror_info: the body tells where an upload goes on.
+    """
 
     status: int
     body: bytes
     size: int | None = None
+    mirror_info: bool = False
 
     @property
     def said(self) -> str:
@@ -63,18 +69,27 @@ class Exchange:
         """POST add-checkpoint. Raises TransportError."""
         return await self._talk("POST", f"{self._url}/add-checkpoint", body)
 
+    async def add_entries(self, packed: bytes) -> Answer:
+        """POST add-entries. packed: the body, compressed with gzip. Raises TransportError."""
+        headers = {"Content-Type": ENTRIES_TYPE, "Content-Encoding": "gzip"}
+        return await self._talk("POST", f"{self._url}/add-entries", packed, headers)
+
     async def latest(self, hashed_origin: str) -> Answer:
         """GET the last checkpoint the witness co-signed for an origin. Raises TransportError."""
         return await self._talk("GET", f"{self._url}/{hashed_origin}/checkpoint", None)
 
-    async def _talk(self, method: str, url: str, body: bytes | None) -> Answer:
+    async def _talk(
+        self, method: str, url: str, body: bytes | None, headers: Mapping[str, str] | None = None
+    ) -> Answer:
         if self._session is None:
             raise ConfigError("the upstream cannot be asked", "no session is open")
         try:
-            async with self._session.request(method, url, data=body, allow_redirects=False) as reply:
+            async with self._session.request(
+                method, url, data=body, headers=headers, allow_redirects=False
+            ) as reply:
                 received = await _bounded(reply.content)
                 size = _size(received) if reply.status == 409 and reply.content_type == SIZE else None
-                return Answer(reply.status, received, size)
+                return Answer(reply.status, received, size, mirror_info=reply.content_type == INFO)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             why = str(error) or type(error).__name__
             raise TransportError("the upstream could not be reached", f"{why} ({url})") from error

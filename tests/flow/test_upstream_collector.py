@@ -16,9 +16,10 @@ from appliance.domain.errors import BusyError, ConfigError, StoreError
 from appliance.storage.keys import create_key
 from appliance.upstream import collector
 from appliance.upstream.collector import CollectorSettings
+from appliance.upstream.mirror_store import create_mirror_store
 from appliance.upstream.witness import Request, origin_hash
 from appliance.upstream.witness_store import SqliteWitnessStore, create_witness_store
-from tests.audit_support import LOG, WITNESS, MemoryLog, run
+from tests.audit_support import LOG, MIRROR, WITNESS, MemoryLog, run
 
 NOW_S = 1_700_000_000
 MODEL = MemoryLog(40)
@@ -27,12 +28,15 @@ MODEL = MemoryLog(40)
 def prepared(directory: Path, port: int = 0) -> CollectorSettings:
     if not (directory / "keys").exists():
         create_key(directory / "keys", "witness", WITNESS.name, COSIGNATURE_KEY, bytes(range(32, 64)))
+        create_key(directory / "keys", "mirror", MIRROR.name, COSIGNATURE_KEY, bytes(range(64, 96)))
         create_witness_store(directory / "witness")
+        create_mirror_store(directory / "witness", LOG.name)
     return CollectorSettings(
         host="127.0.0.1",
         port=port,
         directory=directory / "witness",
         key_file=directory / "keys" / "witness.key",
+        mirror_key_file=directory / "keys" / "mirror.key",
         policy={LOG.name: (LOG.verifier(),)},
     )
 
@@ -169,6 +173,7 @@ def test_a_port_in_use_is_busy(tmp_path: Path) -> None:
             port=0,
             directory=tmp_path / "witness",
             key_file=tmp_path / "keys" / "witness.key",
+            mirror_key_file=tmp_path / "keys" / "mirror.key",
             policy={},
         )
         with pytest.raises(ConfigError, match="cannot listen"):
@@ -183,10 +188,17 @@ def test_a_collector_never_makes_its_own_store_or_key(tmp_path: Path) -> None:
     (tmp_path / "witness" / "witness.db").unlink()
     with pytest.raises(ConfigError, match=r"witness\.db"):
         run(collector.run(settings, lambda: NOW_S))
+    create_witness_store(tmp_path / "again")
+    (tmp_path / "again" / "witness.db").rename(tmp_path / "witness" / "witness.db")
+    (copy,) = (tmp_path / "witness" / "mirror").iterdir()
+    copy.unlink()
+    with pytest.raises(ConfigError, match=copy.name):
+        run(collector.run(settings, lambda: NOW_S))
+    (tmp_path / "witness" / "witness.db").unlink()
     settings.key_file.unlink()
     with pytest.raises(ConfigError, match="signing key"):
         run(collector.run(settings, lambda: NOW_S))
-    assert list((tmp_path / "witness").iterdir()) == []
+    assert [path.name for path in (tmp_path / "witness").iterdir()] == ["mirror"]
 
 
 def test_a_store_that_fails_ends_the_collector(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

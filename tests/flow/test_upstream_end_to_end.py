@@ -3,24 +3,33 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import shutil
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import aiohttp
+import pytest
 from msgspec.structs import replace
 
+from appliance.audit.checkpoint import open_checkpoint
 from appliance.audit.notes import COSIGNATURE_KEY, NOTE_KEY
 from appliance.audit.report import Report
+from appliance.audit.tiles import new_tiles
 from appliance.audit.verify import Trust, verify
 from appliance.storage.keys import create_key, read_key_text, read_verifier
 from appliance.storage.log_client import LogClient, LogSettings
 from appliance.storage.log_reader import LogReader
+from appliance.upstream import mirror_client
 from appliance.upstream.client import UpstreamClient, UpstreamSettings
-from appliance.upstream.exchange import Exchange
+from appliance.upstream.exchange import Answer, Exchange
+from appliance.upstream.mirror_store import create_mirror_store
+from appliance.upstream.upload import read_head
+from appliance.upstream.witness import origin_hash
 from appliance.upstream.witness_store import create_witness_store
-from tests.audit_support import WITNESS, entry, new_log, run
+from tests.audit_support import LOG, MIRROR, WITNESS, entry, new_log, run
 
 ROOT = Path(__file__).parents[2]
 COLLECTOR = """
@@ -31,7 +40,9 @@ from appliance.upstream.policy import read_policy
 place = Path(sys.argv[1])
 asyncio.run(run(
     CollectorSettings(host="127.0.0.1", port=int(sys.argv[2]), directory=place / "witness",
-                      key_file=place / "witness-keys" / "witness.key", policy=read_policy(place / "policy")),
+                      key_file=place / "witness-keys" / "witness.key",
+                      mirror_key_file=place / "witness-keys" / "mirror.key",
+                      policy=read_policy(place / "policy")),
     lambda: int(time.time()),
     lambda host, port: print(port, flush=True),
 ))
@@ -41,7 +52,9 @@ asyncio.run(run(
 def prepare(place: Path) -> LogSettings:
     settings = new_log(place, publish_ms=5)
     create_key(place / "witness-keys", "witness", WITNESS.name, COSIGNATURE_KEY)
+    create_key(place / "witness-keys", "mirror", MIRROR.name, COSIGNATURE_KEY)
     create_witness_store(place / "witness")
+    create_mirror_store(place / "witness", LOG.name)
     (place / "policy").write_text("log " + settings.key_file.with_suffix(".vkey").read_text())
     return settings
 
@@ -59,21 +72,42 @@ async def collector(place: Path, port: int = 0) -> AsyncIterator[int]:
         await process.communicate()
 
 
+class Spied(Exchange):
+    """Remembers where every upload began."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self.starts: list[int] = []
+        self.third = asyncio.Event()
+
+    async def add_entries(self, packed: bytes) -> Answer:
+        """As it is; the third one tells."""
+        head, _ = read_head(gzip.decompress(packed))
+        answer = await super().add_entries(packed)
+        self.starts.append(head.start)
+        if len(self.starts) == 3:
+            self.third.set()
+        return answer
+
+
 class Box:
     """What the runtime will wire up: log, its own reader for the client, client, and their signals."""
 
     def __init__(self, place: Path, log: LogClient, settings: LogSettings, port: int) -> None:
         self.log = log
         self.reader = LogReader(settings.directory)
+        self.exchange = Spied(f"http://127.0.0.1:{port}")
         self.client = UpstreamClient(
             UpstreamSettings(
                 directory=settings.directory,
                 log_key=read_verifier(settings.key_file.with_suffix(".vkey"), NOTE_KEY),
                 witness_key=read_verifier(place / "witness-keys" / "witness.vkey", COSIGNATURE_KEY),
                 every_s=0.0,
+                mirror_key=read_verifier(place / "witness-keys" / "mirror.vkey", COSIGNATURE_KEY),
+                bytes_per_s=10**9,
             ),
             self.reader,
-            Exchange(f"http://127.0.0.1:{port}"),
+            self.exchange,
             now_ns=lambda: 1,
             uniform=lambda low, _high: low,
         )
@@ -83,6 +117,13 @@ class Box:
 
     async def until_witnessed(self, size: int) -> None:
         while self.client.state.witnessed < size:
+            assert self.client.state.alarm == ""
+            self._changed.clear()
+            await self._changed.wait()
+
+
+    async def until_mirrored(self, size: int) -> None:
+        while self.client.state.mirrored < size:
             assert self.client.state.alarm == ""
             self._changed.clear()
             await self._changed.wait()
@@ -165,3 +206,47 @@ def test_yesterday_s_card_is_found_out_by_the_witness(tmp_path: Path) -> None:
             await log.aclose()
 
     run(work())
+
+
+def test_the_mirror_holds_what_the_log_published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """1,500 entries in pieces, the collector killed between two of them; it goes on where it was, and every
+    file it then serves is the log's own, byte for byte, under the log's signature and the mirror's."""
+    monkeypatch.setattr(mirror_client, "PIECE", 20_000)
+    settings = prepare(tmp_path)
+
+    async def work() -> None:
+        async with collector(tmp_path) as port, box(tmp_path, settings, port) as first:
+            first.log.append([entry(number) for number in range(700)])
+            await first.exchange.third.wait()
+        assert first.client.state.mirrored == 0, "killed before the last piece"
+        async with collector(tmp_path, port), box(tmp_path, settings, port) as second:
+            second.log.append([entry(number) for number in range(700, 1_500)])
+            await second.until_mirrored(1_500)
+            assert second.exchange.starts[:2] == [0, 512], "asked, then on from where it was"
+            await _compare(f"http://127.0.0.1:{port}/mirror/{origin_hash(LOG.name)}", settings.directory)
+        async with collector(tmp_path, port), box(tmp_path, settings, port) as third:
+            await third.until_mirrored(1_500)
+
+    run(work())
+    assert report_of(tmp_path, settings).ok
+
+
+async def _compare(url: str, directory: Path) -> None:
+    async with aiohttp.ClientSession() as session:
+
+        async def served(path: str) -> tuple[int, bytes]:
+            async with session.get(f"{url}/{path}") as reply:
+                return reply.status, await reply.read()
+
+        status, note = await served("checkpoint")
+        assert status == 200
+        log = read_verifier(directory.parent / "keys" / "log.vkey", NOTE_KEY)
+        mirror = read_verifier(directory.parent / "witness-keys" / "mirror.vkey", COSIGNATURE_KEY)
+        signed = open_checkpoint(note, [log], [mirror])
+        assert (signed.checkpoint.size, len(signed.cosigned)) == (1_500, 1)
+        tiles = list(new_tiles(0, 1_500))
+        assert len(tiles) == 13
+        for tile in tiles:
+            assert await served(tile.path) == (200, (directory / tile.path).read_bytes())
+        for wrong in ("tile/0/006", "tile/0/5", "tile/0/005.p/221", "tile/2/000", "tile/../log.db", "log.db"):
+            assert (await served(wrong))[0] == 404

@@ -298,7 +298,7 @@ def test_what_of_a_witness_is_a_failure(status: int, failed: int, monkeypatch: p
     clock = FakeClock()
     breaker = Breaker(Component.UPSTREAM, breaker_settings(), clock.mono_ns, lambda change: None)
 
-    async def talk(_self: Exchange, _method: str, _url: str, _body: bytes | None) -> Answer:
+    async def talk(*_: object) -> Answer:
         return Answer(status, b"")
 
     monkeypatch.setattr(Exchange, "_talk", talk)
