@@ -105,7 +105,7 @@ def make_upstream(stack: AsyncExitStack, config: Config, paths: Paths, breakers:
             bytes_per_s=int(config.upstream.mirror_rate),
         ),
         reader,
-        GuardedExchange(config.upstream.url, breakers[Component.UPSTREAM]),
+        GuardedExchange(config.upstream.url, breakers[Component.UPSTREAM], config.upstream.pin),
         now_ns=time.time_ns,
         uniform=random.uniform,
     )

@@ -15,6 +15,7 @@ from appliance.risk.breaker import BreakerSettings
 from appliance.runtime.units import Duration, Money, Rate, Share, Size
 from appliance.safety.exits import AT_ONCE
 from appliance.safety.recovery_plan import DEFAULT_EVERY_NS
+from appliance.upstream.address import address_problem
 
 RESERVE_LEAST = 1_000_000
 """Bytes; measured, hundreds of exits (tests/faults/test_disk_full_log.py)."""
@@ -285,16 +286,18 @@ class StorageConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class UpstreamConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """[upstream]: the witness, and the port `interlock collector` listens on here.
-
-    mirror: it also gets the entries, and stores them. False for a witness that is not the owner's: it gets
-    checkpoints and proofs.  mirror_rate: bytes a second of them, at most.
-    """
+    """[upstream] pin: SHA-256 of its certificate.  collector_port: of `interlock collector` on this machine.
+    mirror: it also gets the entries; false for a witness that is not the owner's.  mirror_rate: a second."""
 
     url: str
+    pin: str
     collector_port: int
     mirror: bool
     mirror_rate: Size
+
+    def __post_init__(self) -> None:
+        if why := address_problem(self.url, self.pin):
+            raise ValueError(why)
 
 
 class MemoryConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

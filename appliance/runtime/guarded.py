@@ -152,8 +152,8 @@ class GuardedMemory(MemoryService):
 class GuardedExchange(Exchange):
     """Conversations with the witness; a refused one is a TransportError, which the client waits out."""
 
-    def __init__(self, url: str, breaker: Breaker) -> None:
-        super().__init__(url)
+    def __init__(self, url: str, breaker: Breaker, pin: str = "") -> None:
+        super().__init__(url, pin=pin)
         self._breaker = breaker
 
     async def _talk(

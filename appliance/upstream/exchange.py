@@ -13,6 +13,7 @@ import aiohttp
 from msgspec import Struct
 
 from appliance.domain.errors import ConfigError, TransportError
+from appliance.upstream.address import address_problem
 from appliance.upstream.upload import ENTRIES_TYPE, INFO
 from appliance.upstream.witness import SIZE
 
@@ -43,11 +44,15 @@ class Answer(Struct, frozen=True):
 class Exchange:
     """Talks to one witness. Use inside its own `async with`."""
 
-    def __init__(self, url: str, total_s: float = TOTAL_S) -> None:
-        """url: the submission prefix, http or https.  total_s: bound on one whole conversation."""
-        if not url.startswith(("http://", "https://")):
-            raise ConfigError("the upstream's address cannot be used", f"not http or https: {url!r}")
+    def __init__(self, url: str, total_s: float = TOTAL_S, pin: str = "") -> None:
+        """url: the submission prefix, http or https.  total_s: bound on one whole conversation.
+
+        pin: SHA-256 of the certificate, hexadecimal, which alone is trusted; empty: the system's authorities.
+        """
+        if why := address_problem(url, pin):
+            raise ConfigError("the upstream's address cannot be used", why)
         self._url = url.rstrip("/")
+        self._tls: aiohttp.Fingerprint | bool = aiohttp.Fingerprint(bytes.fromhex(pin)) if pin else True
         self._timeout = aiohttp.ClientTimeout(total=total_s)
         self._session: aiohttp.ClientSession | None = None
 
@@ -85,7 +90,7 @@ class Exchange:
             raise ConfigError("the upstream cannot be asked", "no session is open")
         try:
             async with self._session.request(
-                method, url, data=body, headers=headers, allow_redirects=False
+                method, url, data=body, headers=headers, ssl=self._tls, allow_redirects=False
             ) as reply:
                 received = await _bounded(reply.content)
                 size = _size(received) if reply.status == 409 and reply.content_type == SIZE else None
