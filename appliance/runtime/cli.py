@@ -22,7 +22,7 @@ _VERBS: dict[str, tuple[str, str, str]] = {
     "replay": ("cmd_run:run_core_command", "the core, venue inside", "interlock replay --speed max"),
     "paper-venue": ("cmd_run:run_paper_venue", "the paper venue alone", "interlock paper-venue"),
     "cancel-only": ("cancel_only:run_cancel_only", "cancel when the core cannot", "interlock cancel-only"),
-    "collector": ("cmd_run:run_collector", "the witness that co-signs checkpoints", "interlock collector"),
+    "collector": ("cmd_run:run_collector", "the witness and mirror of logs", "interlock collector"),
     "status": ("cmd_status:run_status", "mode, trip, holds, lights", "interlock status --json"),
     "alerts": ("cmd_alerts:run_alerts", "tell people what happens", "interlock alerts --test"),
     "verify": ("cmd_audit:run_verify", "check the whole audit log", "interlock verify"),
@@ -208,6 +208,12 @@ def _add_operator(parser: argparse.ArgumentParser, common: argparse.ArgumentPars
             made.add_argument("source", metavar="NAME", help="of the configuration: strategies.NAME")
 
 
+def _add_collector(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--export", type=Path, metavar="DIR", help="write what is stored as static files, and end"
+    )
+
+
 def _nothing(_parser: argparse.ArgumentParser) -> None:
     pass
 
@@ -217,6 +223,7 @@ _ADDERS = {
     "up": _add_up,
     "run": _add_core,
     "replay": _add_core,
+    "collector": _add_collector,
     "board": _add_board,
     "alerts": _add_alerts,
     "config": _add_config,

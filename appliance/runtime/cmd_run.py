@@ -74,11 +74,13 @@ def run_paper_venue(paths: Paths, options: argparse.Namespace, _terminal: Termin
     return _serve(work)
 
 
-def run_collector(paths: Paths, options: argparse.Namespace, _terminal: Terminal) -> int:
-    """The collector: co-signs the checkpoints of the logs its policy names."""
+def run_collector(paths: Paths, options: argparse.Namespace, terminal: Terminal) -> int:
+    """The collector: co-signs the checkpoints of the logs its policy names, and stores their entries."""
     from appliance.upstream import collector
     from appliance.upstream.policy import read_policy
 
+    if options.export is not None:
+        return _export(paths, options.export, terminal)
     config, _ = _prepare(paths, options)
     settings = collector.CollectorSettings(
         host="127.0.0.1",
@@ -100,6 +102,24 @@ def run_collector(paths: Paths, options: argparse.Namespace, _terminal: Terminal
         await asyncio.gather(serving, return_exceptions=True)
 
     return _serve(work)
+
+
+def _export(paths: Paths, out: Path, terminal: Terminal) -> int:
+    from appliance.upstream.mirror_export import export_copies
+    from appliance.upstream.policy import read_policy
+    from appliance.upstream.witness import origin_hash
+
+    def told(origin: str, done: int, of: int) -> None:
+        if terminal.live and done % 256 == 0:
+            terminal.say(f"  {origin}: {done} of {of} files")
+
+    need_state(paths)
+    exported = export_copies(paths.collector, read_policy(paths.trust / "collector.policy"), out, told)
+    for origin, size in exported.items():
+        print(f"{origin}: {size} entries in {out / origin_hash(origin)}")
+    if not exported:
+        terminal.say("nothing is stored yet; nothing was written")
+    return 0 if exported else 1
 
 
 def _prepare(paths: Paths, options: argparse.Namespace) -> tuple[Config, Path]:

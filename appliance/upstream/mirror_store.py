@@ -53,10 +53,15 @@ def create_mirror_store(directory: Path, origin: str) -> None:
 class MirrorStore:
     """Implements mirror.Copy. Usable from one thread at a time."""
 
-    def __init__(self, directory: Path, origin: str, vfs: str | None = None) -> None:
-        """Raises ConfigError if it was never made, StoreError if it cannot be used."""
+    def __init__(
+        self, directory: Path, origin: str, vfs: str | None = None, *, readonly: bool = False
+    ) -> None:
+        """Raises ConfigError if it was never made, StoreError if it cannot be used.
+
+        readonly: beside the collector that writes; `following` is then as of now.
+        """
         self._path = path_of(directory, origin)
-        self._connection = open_store(self._path, VERSION, do=INIT, vfs=vfs)
+        self._connection = open_store(self._path, VERSION, do=INIT, readonly=readonly, vfs=vfs)
         self._rows = TreeRows(self._connection, self._path)
         self._tree = self._load()
 

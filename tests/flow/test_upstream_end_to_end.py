@@ -19,12 +19,14 @@ from appliance.audit.notes import COSIGNATURE_KEY, NOTE_KEY
 from appliance.audit.report import Report
 from appliance.audit.tiles import new_tiles
 from appliance.audit.verify import Trust, verify
+from appliance.domain.errors import CannotCreateError
 from appliance.storage.keys import create_key, read_key_text, read_verifier
 from appliance.storage.log_client import LogClient, LogSettings
 from appliance.storage.log_reader import LogReader
 from appliance.upstream import mirror_client
 from appliance.upstream.client import UpstreamClient, UpstreamSettings
 from appliance.upstream.exchange import Answer, Exchange
+from appliance.upstream.mirror_export import export_copies
 from appliance.upstream.mirror_store import create_mirror_store
 from appliance.upstream.upload import read_head
 from appliance.upstream.witness import origin_hash
@@ -177,6 +179,28 @@ def test_a_cosignature_arrives_and_outages_are_survived(tmp_path: Path) -> None:
     assert (report.entries, report.witnessed, report.witness) == (600, 600, WITNESS.name)
 
 
+def test_thirty_days_offline_are_caught_up(tmp_path: Path) -> None:
+    """43,200 entries, one a minute, while nobody answered; all of them arrive, and the tree is the log's."""
+    settings = prepare(tmp_path)
+    count = 43_200
+
+    async def work() -> None:
+        log = await LogClient.start(settings)
+        for first in range(0, count, 1_200):
+            await log.append([entry(number) for number in range(first, first + 1_200)]).durable()
+        await log.aclose()
+        async with collector(tmp_path) as port, box(tmp_path, settings, port) as back:
+            await back.until_mirrored(count)
+            assert (back.client.state.witnessed, back.client.state.mirrored) == (count, count)
+
+    run(work())
+    out = tmp_path / "export"
+    assert export_copies(tmp_path / "witness", [LOG.name], out, lambda *_: None) == {LOG.name: count}
+    assert (out / origin_hash(LOG.name) / "tile/1/000.p/168").read_bytes() == (
+        settings.directory / "tile/1/000.p/168"
+    ).read_bytes()
+
+
 def test_yesterday_s_card_is_found_out_by_the_witness(tmp_path: Path) -> None:
     """Log, files and co-signed head restored together look whole; only the witness remembers more."""
     settings = prepare(tmp_path)
@@ -223,12 +247,32 @@ def test_the_mirror_holds_what_the_log_published(tmp_path: Path, monkeypatch: py
             second.log.append([entry(number) for number in range(700, 1_500)])
             await second.until_mirrored(1_500)
             assert second.exchange.starts[:2] == [0, 512], "asked, then on from where it was"
+            out = tmp_path / "export"
+            told: list[tuple[str, int, int]] = []
+            assert export_copies(tmp_path / "witness", [LOG.name], out, lambda *each: told.append(each)) == {
+                LOG.name: 1_500
+            }
+            assert told[-1] == (LOG.name, 13, 13)
+            _same_files(out / origin_hash(LOG.name), settings.directory)
+            with pytest.raises(CannotCreateError, match="something in it"):
+                export_copies(tmp_path / "witness", [LOG.name], out, lambda *_: None)
             await _compare(f"http://127.0.0.1:{port}/mirror/{origin_hash(LOG.name)}", settings.directory)
         async with collector(tmp_path, port), box(tmp_path, settings, port) as third:
             await third.until_mirrored(1_500)
 
     run(work())
     assert report_of(tmp_path, settings).ok
+
+
+def _same_files(out: Path, log: Path) -> None:
+    """Every tile is the log's own; the checkpoint carries the mirror's signature beside the log's."""
+    found = sorted(path.relative_to(out) for path in (out / "tile").rglob("*") if path.is_file())
+    assert len(found) == 13
+    for path in found:
+        assert (out / path).read_bytes() == (log / path).read_bytes()
+    note, own = (out / "checkpoint").read_bytes(), (log / "checkpoint").read_bytes()
+    assert note.startswith(own)
+    assert note[len(own) :].decode().startswith(f"\u2014 {MIRROR.name} ")
 
 
 async def _compare(url: str, directory: Path) -> None:
