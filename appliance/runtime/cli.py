@@ -209,9 +209,9 @@ def _add_operator(parser: argparse.ArgumentParser, common: argparse.ArgumentPars
 
 
 def _add_collector(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--export", type=Path, metavar="DIR", help="write what is stored as static files, and end"
-    )
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--export", type=Path, metavar="DIR", help="write what is stored as static files")
+    what.add_argument("--enrol", metavar="VKEY", help="take another box's log, by its trust/log.vkey")
 
 
 def _nothing(_parser: argparse.ArgumentParser) -> None:

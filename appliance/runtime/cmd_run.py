@@ -79,8 +79,12 @@ def run_collector(paths: Paths, options: argparse.Namespace, terminal: Terminal)
     from appliance.upstream import collector
     from appliance.upstream.policy import read_policy
 
-    if options.export is not None:
-        return _export(paths, options.export, terminal)
+    if options.export is not None or options.enrol is not None:
+        from appliance.runtime import cmd_collector
+
+        if options.enrol is not None:
+            return cmd_collector.enrol(paths, options.enrol, terminal)
+        return cmd_collector.export(paths, options.export, terminal)
     config, _ = _prepare(paths, options)
     settings = collector.CollectorSettings(
         host="127.0.0.1",
@@ -102,24 +106,6 @@ def run_collector(paths: Paths, options: argparse.Namespace, terminal: Terminal)
         await asyncio.gather(serving, return_exceptions=True)
 
     return _serve(work)
-
-
-def _export(paths: Paths, out: Path, terminal: Terminal) -> int:
-    from appliance.upstream.mirror_export import export_copies
-    from appliance.upstream.policy import read_policy
-    from appliance.upstream.witness import origin_hash
-
-    def told(origin: str, done: int, of: int) -> None:
-        if terminal.live and done % 256 == 0:
-            terminal.say(f"  {origin}: {done} of {of} files")
-
-    need_state(paths)
-    exported = export_copies(paths.collector, read_policy(paths.trust / "collector.policy"), out, told)
-    for origin, size in exported.items():
-        print(f"{origin}: {size} entries in {out / origin_hash(origin)}")
-    if not exported:
-        terminal.say("nothing is stored yet; nothing was written")
-    return 0 if exported else 1
 
 
 def _prepare(paths: Paths, options: argparse.Namespace) -> tuple[Config, Path]:

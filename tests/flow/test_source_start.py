@@ -214,8 +214,8 @@ def test_what_is_not_on_record_does_not_happen(tmp_path: Path, monkeypatch: pyte
 @pytest.mark.safety("S6.8")
 def test_a_source_that_trades_too_often_starts_again_on_a_whole_appliance(tmp_path: Path) -> None:
     """Real processes: stopped by its second entry within a year; refused for another name; started; a core
-    that is killed afterwards knows of it, and of the entries that came after."""
-    box, key = Box(tmp_path, {}), tmp_path / "operator.key"
+    that is killed afterwards knows of it, and of what came after. (Its log is mirrored besides.)"""
+    box, key = Box(tmp_path, {"mirror = false": "mirror = true"}), tmp_path / "operator.key"
     text = box.config.read_text()
     changed = re.sub(r"entries = 20 .*\n.*", 'entries = 1\nentries_window = "3650 d"', text, count=1)
     assert changed != text
@@ -242,8 +242,18 @@ def test_a_source_that_trades_too_often_starts_again_on_a_whole_appliance(tmp_pa
         stops = box.entries("strategy_stop")
         again = [stop for stop in stops if stop["strategy"] == name]
         assert len(again) == 1 or name in _stopped(box), "only what came after the start stops it"
+        until(lambda: "stores 0 entries" not in _upstream(box), "entries at the mirror", 20)
+        assert _upstream(box).startswith("co-signs checkpoints, stores ")
+    told = box.interlock("collector", "--export", str(tmp_path / "copies"))
+    assert told.returncode == 0, told.stderr
+    assert " entries in " in told.stdout
     assert [entry["outcome"] for entry in box.entries("loosening")] == ["refused", "done"]
     box.verified()
+
+
+def _upstream(box: Box) -> str:
+    status = box.status()
+    return "" if status is None else next(part.detail for part in status.parts if part.name == "upstream")
 
 
 def _reason(box: Box, name: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import shutil
+import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -25,9 +26,12 @@ from appliance.storage.log_client import LogClient, LogSettings
 from appliance.storage.log_reader import LogReader
 from appliance.upstream import mirror_client
 from appliance.upstream.client import UpstreamClient, UpstreamSettings
+from appliance.upstream.collector import CollectorSettings
+from appliance.upstream.collector import run as run_collector
 from appliance.upstream.exchange import Answer, Exchange
 from appliance.upstream.mirror_export import export_copies
 from appliance.upstream.mirror_store import create_mirror_store
+from appliance.upstream.policy import read_policy
 from appliance.upstream.upload import read_head
 from appliance.upstream.witness import origin_hash
 from appliance.upstream.witness_store import create_witness_store
@@ -294,3 +298,53 @@ async def _compare(url: str, directory: Path) -> None:
             assert await served(tile.path) == (200, (directory / tile.path).read_bytes())
         for wrong in ("tile/0/006", "tile/0/5", "tile/0/005.p/221", "tile/2/000", "tile/../log.db", "log.db"):
             assert (await served(wrong))[0] == 404
+
+
+def test_a_box_is_enrolled_at_a_collector_of_another_machine(tmp_path: Path) -> None:
+    """Its public key in, two public keys out; its log is then witnessed and stored there. Twice is once."""
+    paths = ["--state", str(tmp_path / "there"), "--runtime", str(tmp_path / "run")]
+
+    def interlock(*words: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "appliance", *words, *paths]
+        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
+
+    settings = new_log(tmp_path / "box", publish_ms=5)
+    vkey = settings.key_file.with_suffix(".vkey").read_text()
+    assert interlock("init").returncode == 0
+    first = interlock("collector", "--enrol", vkey)
+    assert first.returncode == 0, first.stderr
+    assert f"enrolled {LOG.name}" in first.stderr
+    policy = tmp_path / "there/trust/collector.policy"
+    text = policy.read_text()
+    assert text.endswith(f"log {vkey.strip()}\n")
+    again = interlock("collector", "--enrol", vkey)
+    assert (again.returncode, again.stdout, policy.read_text()) == (0, first.stdout, text)
+    for wrong in ("", "nonsense", first.stdout.split()[1]):
+        refused = interlock("collector", "--enrol", wrong)
+        assert (refused.returncode, policy.read_text()) == (2, text)
+        assert "trust/log.vkey" in refused.stderr
+    keys = dict(line.split() for line in first.stdout.splitlines())
+    store = CollectorSettings(
+        host="127.0.0.1",
+        port=0,
+        directory=tmp_path / "there/collector",
+        key_file=tmp_path / "there/keys/witness.key",
+        mirror_key_file=tmp_path / "there/keys/mirror.key",
+        policy=read_policy(policy),
+    )
+
+    async def work() -> None:
+        listening: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        serving = asyncio.create_task(
+            run_collector(store, lambda: 1_700_000_000, lambda _host, port: listening.set_result(port))
+        )
+        (tmp_path / "box/witness-keys").mkdir()
+        for name in ("witness", "mirror"):
+            (tmp_path / f"box/witness-keys/{name}.vkey").write_text(keys[f"trust/{name}.vkey"] + "\n")
+        async with box(tmp_path / "box", settings, await listening) as enrolled:
+            enrolled.log.append([entry(number) for number in range(20)])
+            await enrolled.until_mirrored(20)
+        serving.cancel()
+        await asyncio.wait({serving})
+
+    run(work())
