@@ -78,6 +78,7 @@ class Portfolio:
         self.gross = 0  # Σ worst case of every instrument
         self.ledger = Ledger(capital)
         self.correlations = Correlations(self.holdings, correlation)
+        self.view, self.source = self.holdings.get, self.sources.get  # likewise; None: not configured
         self.correlated = self.correlations.clash  # of ports.AccountView; one call less for every order
 
     @property
@@ -120,10 +121,6 @@ class Portfolio:
         """Collateral without one instrument, less the maintenance margin of the others."""
         counted, maintenance = self.totals.others(self.holdings[instrument])
         return self.cash + counted - maintenance
-
-    def view(self, instrument: InstrumentId) -> Holding | None:
-        """None if the instrument is not configured."""
-        return self.holdings.get(instrument)
 
     def held(self) -> list[tuple[SourceId, Instrument, int]]:
         """(source, instrument, signed quantity) of everything that is not zero."""
