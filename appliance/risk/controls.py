@@ -13,20 +13,22 @@ from appliance.domain.money import PPM_ONE
 from appliance.domain.reasons import Reason
 from appliance.ports import AccountView, FeeView, InstrumentView
 from appliance.risk import entries
+from appliance.risk.changes import Working
 from appliance.risk.limits import AccountLimits, InstrumentLimits, SourceLimits
 from appliance.risk.margin import margin
 
 # Python 3.11 looks an enum member up in 90 ns, a global in 3; every order passes here.
-_BUY, _LIMIT, _MARKET, _GTC = Side.BUY, OrderType.LIMIT, OrderType.MARKET, TimeInForce.GTC
+_BUY, _SELL, _GTC = Side.BUY, Side.SELL, TimeInForce.GTC
+_LIMIT, _MARKET = OrderType.LIMIT, OrderType.MARKET
 
 
 def quick_stop(  # noqa: C901 - flat: one control after the other, each as in `entries`
     intent: Intent, view: InstrumentView, limits: InstrumentLimits, source: SourceLimits,
-    bounds: AccountLimits, account: AccountView, fees: FeeView, freed: int, nearest: int | None,
+    bounds: AccountLimits, account: AccountView, fees: FeeView, working: Working, freed: int,
 ) -> int:  # fmt: skip
     """The protective stop of an entry that passes every control; 0 for one they must be asked about.
 
-    freed, nearest: as in `gate` and `entries.self_trade`.
+    freed: see `gate`.
     """
     own, instrument, qty, price = account.source(intent.source), view.instrument, intent.qty, intent.price
     if own is None:
@@ -70,9 +72,11 @@ def quick_stop(  # noqa: C901 - flat: one control after the other, each as in `e
         or (worst > before and (account.gross - before + worst) * PPM_ONE > bounds.leverage_ppm * equity)
         or (own.held_cost + own.working_cost - freed + value) * fees.cost_ppm
         > (source.allocation - fees.cost_fixed) * PPM_ONE
-        or (nearest is not None and (nearest <= entry if buying else nearest >= entry))
         or account.correlated(intent.instrument, intent.side) is not False
     ):
+        return 0
+    nearest = working.nearest(intent.instrument, _SELL if buying else _BUY)
+    if nearest is not None and (nearest <= entry if buying else nearest >= entry):
         return 0
     stop: int | None = intent.stop_price
     if stop is None:
@@ -95,7 +99,7 @@ def _default_stop(entry: int, tick: int, distance_ppm: int, buying: bool) -> int
 
 def every_control(
     intent: Intent, view: InstrumentView, limits: InstrumentLimits, source: SourceLimits,
-    bounds: AccountLimits, account: AccountView, fees: FeeView, freed: int, nearest: int | None,
+    bounds: AccountLimits, account: AccountView, fees: FeeView, working: Working, freed: int,
     market_ns: int,
 ) -> tuple[int, bool] | tuple[Reason, str]:  # fmt: skip
     """(stop, whether it is the source's configured one), or why not: the first control in this order."""
@@ -103,7 +107,6 @@ def every_control(
     reference = view.ask if intent.side is _BUY else view.bid
     dear = entries.dearest(intent, reference)
     plain = intent.time_in_force is _GTC and not (intent.expire_ns or intent.post_only or intent.reduce_only)
-    held = account.source_exposure(intent.source) - freed
     refusal = (
         entries.shape(intent, instrument)
         or (None if plain else entries.terms(intent, market_ns))
@@ -111,8 +114,10 @@ def every_control(
         or entries.collar(intent, instrument, limits, reference)
         or entries.position_limit(intent, view, limits)
         or entries.exposure(intent, view, account, bounds, dear)
-        or entries.allocation(intent, view, held, source, dear, fees)
-        or (entries.self_trade(intent, reference, nearest) if nearest is not None else None)
+        or entries.allocation(
+            intent, view, account.source_exposure(intent.source) - freed, source, dear, fees
+        )
+        or _self_trade(intent, reference, working)
         or entries.correlation(intent, account.correlated(intent.instrument, intent.side))
     )
     if refusal is not None:
@@ -125,3 +130,8 @@ def every_control(
         if lacking is not None:
             return lacking
     return stop, second  # type: ignore[return-value]
+
+
+def _self_trade(intent: Intent, reference: int, working: Working) -> entries.Refusal:
+    nearest = working.nearest(intent.instrument, _SELL if intent.side is _BUY else _BUY)
+    return entries.self_trade(intent, reference, nearest) if nearest is not None else None
