@@ -193,8 +193,10 @@ class Portfolio:
         holding = self.holdings[order.instrument]
         live = order.state in WORKING_STATES
         self.ledger.follow(order, live=live)
-        leaves, cost, reference = self._working.get(order.id) or (0, 0, max(holding.ask, holding.last))
-        now_leaves = (order.exposed if counted is None else counted) if live else 0
+        leaves, cost, reference = self._working.get(order.id) or (0, 0, holding.dear())
+        if counted is None:  # what `exposed` says, without the call where nothing is pending
+            counted = order.qty - order.filled if order.pending is None else order.exposed
+        now_leaves = counted if live else 0
         dear = entry_price(order, reference) if now_leaves and order.order_class is _INCREASE else 0
         now_cost = now_leaves * dear * holding.instrument.amount_factor
         if now_leaves == leaves and now_cost == cost:
