@@ -260,7 +260,8 @@ class Orders:
                 legs.pop(order.id, None)
             else:
                 legs[order.id] = None
-        old, new = before.price if before is not None else None, now.price if now is not None else None
+        old: int | None = before.price if before is not None else None
+        new: int | None = now.price if now is not None else None
         if order.link is not None or order.order_type is _STOP_LIMIT:
             old = _limit_of(before) if before is not None else None
             new = _limit_of(now) if now is not None else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from appliance.domain.errors import InvariantError
 from appliance.domain.ids import InstrumentId, SourceId
 from appliance.domain.instrument import Instrument
 from appliance.domain.intent import OrderType, Side
@@ -76,10 +77,6 @@ class Holding:
     def cost(self) -> int:
         """Signed value at entry of what is held, an amount."""
         return self.lots.cost
-
-    def dear(self) -> int:
-        """The dearer of ask and last price; compared by hand: max() of two takes three times as long."""
-        return self.ask if self.ask > self.last else self.last
 
     def worst_case(self) -> int:
         """Value of the position if everything that works on one side fills, the dearer side, an amount.
@@ -163,6 +160,11 @@ class Allocation:
         lots.apply(fill.qty if fill.side is _BUY else -fill.qty, fill.price)
         self.held_cost += abs(lots.cost)
         self.fees += fill.fee
+
+    def check(self) -> None:
+        """Raises InvariantError if the exposure differs from the lots."""
+        if self.held_cost != sum(abs(lots.cost) for lots in self.lots.values()):
+            raise InvariantError(f"exposure of {self.source} differs from its lots")
 
     def equity(self, holdings: dict[InstrumentId, Holding]) -> int:
         """Capital, realised and unrealised P&L less fees, at conservative marks."""
