@@ -96,19 +96,17 @@ class _Judge:
         market_ns = self._clock.utc_ns()
         limits = self._limits.instruments.get(intent.instrument)
         source = self._limits.sources.get(intent.source)
-        conditions = self._conditions
+        how, conditions = _PASS, self._conditions
         if (
-            order_class is _INCREASE
-            and shut is None
-            and conditions.clear(intent, view, limits, source, market_ns, now_ns)
+            shut is not None
+            or order_class is not _INCREASE  # an exit's conditions decide how it leaves
+            or not conditions.clear(intent, view, limits, source, market_ns, now_ns)
         ):
-            return self._grow(intent, view, order_id, epoch, now_ns, market_ns)
-        how = _PASS
-        for standing in conditions.standing(intent, view, limits, shut, market_ns, now_ns):
-            cell = MATRIX[standing][order_class]
-            if cell is Cell.DENY:
-                return _denied(intent, order_class, standing, conditions.why(standing, intent))
-            how = cell if cell in (Cell.WIDEN, Cell.FALLBACK) else how
+            for standing in conditions.standing(intent, view, limits, shut, market_ns, now_ns):
+                cell = MATRIX[standing][order_class]
+                if cell is Cell.DENY:
+                    return _denied(intent, order_class, standing, conditions.why(standing, intent))
+                how = cell if cell in (Cell.WIDEN, Cell.FALLBACK) else how
         if order_class is _INCREASE:
             return self._grow(intent, view, order_id, epoch, now_ns, market_ns)
         if order_class is _PROTECTIVE:

@@ -107,8 +107,11 @@ class Case:
         self.limits: dict[str, dict[str, Any]] = {
             "account": {"position_cap_ppm": 10**12, "leverage_ppm": 10**12},
             "instrument": {
-                **{"max_order_qty": 10**6, "max_order_value": 10**18, "max_position_qty": 10**6},
-                **{"collar_ppm": 10**6, "max_stop_ppm": 10**6},
+                "max_order_qty": 10**6,
+                "max_order_value": 10**18,
+                "max_position_qty": 10**6,
+                "collar_ppm": 10**6,
+                "max_stop_ppm": 10**6,
             },
             "source": {"allocation": 10**20, "default_stop_ppm": dice.choice([50_000, 50_000, None, 0])},
         }
@@ -116,10 +119,10 @@ class Case:
     def ask(self) -> tuple[int, object, object]:
         """(what one pass says, what the controls say one by one)."""
         own = instrument_limits(**self.limits["instrument"])
-        asked: Any = (self.view, own, source_limits(**self.limits["source"]))
-        bounds = account_limits(**self.limits["account"])
-        rest: Any = (bounds, self.account, self.fees, self.resting, self.freed)
-        return quick_stop(self.intent, *asked, *rest), *every_control(self.intent, *asked, *rest, 5)
+        bounds, source = account_limits(**self.limits["account"]), source_limits(**self.limits["source"])
+        asked: Any = (self.view, own, source, bounds, self.account, self.fees, self.resting, self.freed)
+        each: Any = (*asked, 5)
+        return quick_stop(self.intent, *asked), *every_control(self.intent, *each)
 
     def agree(self) -> bool:
         """Compares; True if the entry passes."""
