@@ -105,6 +105,7 @@ class Case:
         self.freed = dice.randint(0, 12) * 10**8
         self.intent = _wish(dice)
         self.limits: dict[str, dict[str, Any]] = {
+            "money": vars(self.account),
             "account": {"position_cap_ppm": 10**12, "leverage_ppm": 10**12},
             "instrument": {
                 "max_order_qty": 10**6,
@@ -171,6 +172,7 @@ LIMITS = [
         for each in ("max_order_qty", "max_order_value", "max_position_qty", "collar_ppm", "max_stop_ppm")
     ),
     ("source", "allocation"),
+    ("money", "equity"),  # against which cap and leverage come out even
 ]
 
 
