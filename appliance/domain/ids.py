@@ -62,7 +62,7 @@ class OrderIds:
         if begun is None:
             begun = self._begin(source)
         digest = begun.copy()
-        length = len(intent)  # two numbers as text are a fifth of all this; nearly every one is known
+        length = len(intent)  # two numbers made text are a tenth of all this; nearly all are known
         known = not attempt and length < _LENGTHS_KEPT
         framed = f"{_LENGTHS[length]}{intent}0" if known else f"{length}:{intent}{attempt}"
         digest.update(framed.encode())

@@ -62,7 +62,7 @@ class Conditions:
         market_ns: int,
         now_ns: int,
     ) -> bool:
-        """Nothing stands but, perhaps, the latch: `standing` in one expression, at a third of its time.
+        """Nothing stands but, perhaps, the latch: `standing` in one expression, at half its time.
 
         It may be False where nothing stands, never True where something does (a test compares the two).
         """

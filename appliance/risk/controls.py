@@ -3,7 +3,7 @@
 `quick_stop` is all of them in one pass, for what most entries are: MARKET and LIMIT, good till cancelled, of
 an instrument that is paid in full. It says only yes. What it does not pass is judged by `every_control`: it
 calls those of `entries` one by one, and alone denies and says why; a test holds the two against each other at
-every boundary. The pass saves a dozen calls and what each of them reads again: a third of an approval.
+every boundary. The pass saves a dozen calls and what each of them reads again: 1.5 to 2 µs of an approval.
 """
 
 from __future__ import annotations

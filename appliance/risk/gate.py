@@ -90,7 +90,7 @@ class _Judge:
         if view is None:
             return _denied(intent, order_class, Reason.UNKNOWN_INSTRUMENT, intent.instrument)
         order_id = self._order_ids.derive(intent.source, intent.id, intent.attempt)
-        if self._seen.__contains__(order_id):  # `in` takes twice as long: it looks the method up anew
+        if self._seen.__contains__(order_id):  # `in` takes a third longer: it looks the method up anew
             return _denied(intent, order_class, Reason.DUPLICATE_ID, order_id)
         shut, epoch = self._latch.look(now_ns)
         market_ns = self._clock.utc_ns()

@@ -26,7 +26,7 @@ from appliance.ports import PageReading
 from appliance.risk.changes import Beside
 from appliance.risk.controls import every_control, quick_stop
 from appliance.safety.latch import HEARTBEAT_HOLD_NS, WORD_MASK, CoreLatch, refusal
-from tests.kit import BOT, SPX, Core, account_limits, instrument_limits, source_limits, spx
+from tests.kit import BOT, SECOND, SPX, Core, account_limits, instrument_limits, source_limits, spx
 
 QUICK = settings(deadline=None, derandomize=True, max_examples=300)
 
@@ -205,6 +205,12 @@ def _shift(core: Core, **changes: int) -> None:
         setattr(view, name, value)
 
 
+def _early(core: Core, of: object, name: str) -> None:
+    """A time that never came, and a clock so early that not even that is old."""
+    setattr(of, name, 0)
+    core.clock.utc = SECOND
+
+
 OLD = 60_000_000_000  # the oldest equity of `account_limits`
 ACTS: dict[str, Any] = {
     "mode": lambda core, n: setattr(core.safety, "mode", [*Mode][n % len(Mode)]),
@@ -215,7 +221,7 @@ ACTS: dict[str, Any] = {
     "drawdown": lambda core, n: setattr(core.portfolio.decline, "drawdown_ppm", 149_998 + n),
     "equity": lambda core, n: setattr(core.portfolio, "cash", n - 2),
     "equity age": lambda core, n: setattr(core.portfolio, "equity_ns", core.clock.utc - OLD + 2 - n),
-    "no equity yet": lambda core, n: setattr(core.portfolio, "equity_ns", 0),
+    "no equity yet": lambda core, n: _early(core, core.portfolio, "equity_ns"),
     "fees": lambda core, n: setattr(core.fees, "until_ns", core.clock.mono - 2 + n),
     "no fees yet": lambda core, n: setattr(core.fees, "until_ns", 0),
     "no limits": lambda core, n: core.limits.instruments.clear(),
@@ -225,7 +231,8 @@ ACTS: dict[str, Any] = {
     ),
     "shorts": lambda core, n: core.limits.sources.update({BOT: source_limits(allow_short=True)}),
     "price age": lambda core, n: _shift(core, price_ns=core.clock.utc - 5_000_000_000 + 2 - n),
-    "no price yet": lambda core, n: _shift(core, price_ns=0),
+    "no price yet": lambda core, n: _early(core, core.portfolio.holdings[SPX], "price_ns"),
+    "no prices": lambda core, n: _shift(core, bid=n - 2, ask=n - 2, last=n - 2),
     "bid": lambda core, n: _shift(core, bid=n - 2),
     "ask": lambda core, n: _shift(core, ask=n - 2),
     "last": lambda core, n: _shift(core, last=n - 2),
