@@ -38,7 +38,7 @@ class Account:
         self.equity = dice.randint(1, 10**6) * 10**8
         self.gross = dice.randint(0, 10**4) * 10**10
         self.free_margin = 10**30
-        self.own = SimpleNamespace(
+        self.own: Any = SimpleNamespace(
             held_cost=dice.randint(0, 12) * 10**10,
             working_cost=dice.randint(0, 12) * 10**10,
             stopped_reason="",
@@ -51,7 +51,7 @@ class Account:
 
     def source_exposure(self, _source: object) -> int:
         """Of the one there is."""
-        return int(self.own.held_cost + self.own.working_cost)
+        return int(self.own.held_cost + self.own.working_cost) if self.own is not None else 0
 
     def correlated(self, _instrument: object, _side: object) -> bool | None:
         """As drawn."""
@@ -163,6 +163,14 @@ def test_one_pass_passes_what_every_control_passes() -> None:
     """Same stop, same answer whether it is the configured one; and nothing plain is left to the long way."""
     passed = sum(Case(Random(seed)).agree() for seed in range(6_000))
     assert 500 < passed < 5_000
+
+
+def test_who_has_no_allocation_goes_the_long_way() -> None:
+    """A source with limits and without an allocation has nothing; the controls are asked one by one."""
+    case = next(case for seed in range(200) if (case := Case(Random(seed))).agree() and case.ask()[0])
+    case.account.own = None
+    assert case.ask()[0] == 0
+    assert not isinstance(case.ask()[1], Reason)
 
 
 LIMITS = [
