@@ -148,6 +148,22 @@ class InstrumentView(Protocol):
         ...
 
 
+class DeclineView(Protocol):
+    """loss_ppm: below the day's first equity.  drawdown_ppm: below the peak. Rounded up, never negative."""
+
+    loss_ppm: int
+    drawdown_ppm: int
+
+
+class SourceView(Protocol):
+    """What one source has of the account. held_cost, working_cost: its positions', its working entries', both
+    amounts.  stopped_reason: empty unless its allocation's drawdown limit was passed (latched)."""
+
+    held_cost: int
+    working_cost: int
+    stopped_reason: str
+
+
 class AccountView(Protocol):
     """The account as the gate sees it; amounts are scaled integers. gross: Σ `worst` of every instrument."""
 
@@ -159,18 +175,13 @@ class AccountView(Protocol):
         ...
 
     @property
+    def decline(self) -> DeclineView:
+        """How far the account's equity has fallen."""
+        ...
+
+    @property
     def equity_ns(self) -> int:
         """UTC of the oldest price in it of anything held, 0 if there is none (SAFETY 9)."""
-        ...
-
-    @property
-    def loss_today_ppm(self) -> int:
-        """Below the day's first equity, rounded up, never negative."""
-        ...
-
-    @property
-    def drawdown_ppm(self) -> int:
-        """Below the peak, rounded up, never negative."""
         ...
 
     @property
@@ -188,6 +199,10 @@ class AccountView(Protocol):
 
     def view(self, instrument: InstrumentId) -> InstrumentView | None:
         """None if the instrument is not configured."""
+        ...
+
+    def source(self, source: SourceId) -> SourceView | None:
+        """None for a source without an allocation, which has nothing."""
         ...
 
     def source_exposure(self, source: SourceId) -> int:

@@ -205,6 +205,8 @@ def _plain_mapping(data: Mapping[str, object], depth: int) -> dict[str, object]:
 
 def _plain(value: object, key: str, depth: int) -> object:
     """`value` made of JSON's own types; `key` is the name it stands under."""
+    if type(value) is dict and depth < MAX_DEPTH:  # asked of the type alone: the ABC below costs 0.4 µs
+        return _plain_mapping(value, depth)
     if isinstance(value, str):
         return _text(value)
     if value is None or isinstance(value, bool):

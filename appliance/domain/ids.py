@@ -29,6 +29,8 @@ RunId = NewType("RunId", str)
 ORDER_ID_MAX = 36
 ORDER_ID_PREFIX = "il-"
 _DIGEST_BYTES = 15
+_LENGTHS_KEPT = 128
+_LENGTHS = tuple(f"{length}:" for length in range(_LENGTHS_KEPT))
 _SOURCES_KEPT = 256  # more than there are; whoever could name sources must not fill the memory
 
 
@@ -60,7 +62,10 @@ class OrderIds:
         if begun is None:
             begun = self._begin(source)
         digest = begun.copy()
-        digest.update(f"{len(intent)}:{intent}{attempt}".encode())
+        length = len(intent)  # two numbers made text are a tenth of all this; nearly all are known
+        known = not attempt and length < _LENGTHS_KEPT
+        framed = f"{_LENGTHS[length]}{intent}0" if known else f"{length}:{intent}{attempt}"
+        digest.update(framed.encode())
         return OrderId(ORDER_ID_PREFIX + digest.hexdigest())
 
     def _begin(self, source: SourceId) -> hashlib.blake2b:

@@ -252,7 +252,7 @@ class Orders:
         """Keeps the ways of finding an order without walking the others."""
         if now is not None and now.state in UNSETTLED:
             self._unsettled[order.id] = None
-        else:
+        elif before is not None:
             self._unsettled.pop(order.id, None)
         if order.order_class is _PROTECTIVE:
             legs = self._protective.setdefault((order.instrument, order.source), {})
@@ -260,8 +260,11 @@ class Orders:
                 legs.pop(order.id, None)
             else:
                 legs[order.id] = None
-        old = None if before is None or before.price is None else _limit_of(before)
-        new = None if now is None or now.price is None else _limit_of(now)
+        old: int | None = before.price if before is not None else None
+        new: int | None = now.price if now is not None else None
+        if order.link is not None or order.order_type is _STOP_LIMIT:
+            old = _limit_of(before) if before is not None else None
+            new = _limit_of(now) if now is not None else None
         if old != new:
             self._rest(order.instrument, order.side, old, new)
 

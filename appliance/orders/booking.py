@@ -53,8 +53,8 @@ class Books(Protocol):
         """None if not configured."""
         ...
 
-    def apply_fill(self, fill: Fill, source: SourceId) -> None:
-        """Books one fill."""
+    def apply_fill(self, fill: Fill, source: SourceId, order: Order | None = None) -> None:
+        """Books one fill, and counts what its order, if one is given, has left."""
         ...
 
     def working(self, order: Order, counted: int | None = None) -> None:
@@ -136,8 +136,11 @@ class Booking:
         return change
 
     def _filled(self, order: Order, fill: Fill, event: Filled) -> None:
-        self._books.apply_fill(fill, order.source)
-        self.count(order)
+        if order.link is None:
+            self._books.apply_fill(fill, order.source, order)
+        else:
+            self._books.apply_fill(fill, order.source)
+            self.count(order)
         for listener in self.listeners:
             listener(order, fill)
         view = self._books.view(fill.instrument)

@@ -60,8 +60,10 @@ def _highest_losing(needed: int, step: int, leaving: Leaving) -> int:
     # Nor is it below rate × value, so up to here everything loses; mostly that leaves one candidate.
     sure = _ceil((needed + leaving.schedule.network_fee) * _WHOLE, (_WHOLE - rate) * step) - 1
     if top - sure <= _FEW:
-        found = (n for n in range(top, max(0, sure), -1) if n * step - leaving.fee(n * step) < needed)
-        return next(found, max(0, sure))
+        for n in range(top, max(0, sure), -1):
+            if n * step - leaving.fee(n * step) < needed:
+                return n
+        return max(0, sure)
     while top > 0:
         fee = leaving.fee(top * step)
         losing = min(top, _ceil(needed + fee, step) - 1)  # with this fee, the last that loses
@@ -78,8 +80,10 @@ def _lowest_losing(allowed: int, step: int, leaving: Leaving) -> int:
     bottom = max(1, margin * _WHOLE // ((_WHOLE + rate) * step))  # below nothing loses
     sure = (allowed - leaving.schedule.network_fee) * _WHOLE // ((_WHOLE + rate) * step) + 1
     if sure - bottom <= _FEW:  # from `sure` on everything loses, as above
-        tried = (n for n in range(bottom, sure) if n * step + leaving.fee(n * step) > allowed)
-        return next(tried, max(bottom, sure))
+        for n in range(bottom, sure):
+            if n * step + leaving.fee(n * step) > allowed:
+                return n
+        return max(bottom, sure)
     while True:
         fee = leaving.fee(bottom * step)
         losing = max(bottom, (allowed - fee) // step + 1)  # with this fee, the first that loses

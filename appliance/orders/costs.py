@@ -23,6 +23,7 @@ from appliance.orders.slippage import MOST_PPM, Prediction, SlippageModel, reali
 from appliance.ports import Clock, InstrumentView
 
 MOST_FOLLOWED = 10_000
+_NOTHING = format_scaled(0, AMOUNT_EXP)
 
 
 class CostEstimate(Struct, frozen=True, kw_only=True):
@@ -162,4 +163,4 @@ class Costs:
 
 
 def _amount(amount: int) -> str:
-    return format_scaled(amount, AMOUNT_EXP)
+    return format_scaled(amount, AMOUNT_EXP) if amount else _NOTHING  # most entries have two such

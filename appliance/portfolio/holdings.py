@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from appliance.domain.errors import InvariantError
 from appliance.domain.ids import InstrumentId, SourceId
 from appliance.domain.instrument import Instrument
 from appliance.domain.intent import OrderType, Side
@@ -159,6 +160,11 @@ class Allocation:
         lots.apply(fill.qty if fill.side is _BUY else -fill.qty, fill.price)
         self.held_cost += abs(lots.cost)
         self.fees += fill.fee
+
+    def check(self) -> None:
+        """Raises InvariantError if the exposure differs from the lots."""
+        if self.held_cost != sum(abs(lots.cost) for lots in self.lots.values()):
+            raise InvariantError(f"exposure of {self.source} differs from its lots")
 
     def equity(self, holdings: dict[InstrumentId, Holding]) -> int:
         """Capital, realised and unrealised P&L less fees, at conservative marks."""

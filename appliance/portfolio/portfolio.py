@@ -66,20 +66,21 @@ class Portfolio:
         self.sources = {source: Allocation(source, amount) for source, amount in allocations.items()}
         self.capital = capital
         self.cash: int = capital
-        self.fees = 0
+        self.fees = self._positions_value = 0
         self.equity_ns = 0  # market time of the oldest price in the value, 0 if there is none yet
         self.decline = Decline(capital)
         self.confirmed_drawdown, self.confirmed_loss = Confirmed(), Confirmed()
         shares = {str(source): allocation.decline for source, allocation in self.sources.items()}
         self.resets = PeakResets({"": self.decline} | shares)
-        self._positions_value = 0
         self._working: dict[OrderId, tuple[int, int, int]] = {}  # leaves, entry cost, reference price
         self._priced = OrderedDict[InstrumentId, None]()  # what is held, the longest without a price first
         self.totals = Totals()
         self.gross = 0  # Σ worst case of every instrument
         self.ledger = Ledger(capital)
         self.correlations = Correlations(self.holdings, correlation)
-        self.correlated = self.correlations.clash  # of ports.AccountView; one call less for every order
+        # Of ports.AccountView, one call less for every order; None: not configured.
+        self.view, self.source = self.holdings.get, self.sources.get
+        self.correlated = self.correlations.clash
 
     @property
     def equity(self) -> int:
@@ -122,10 +123,6 @@ class Portfolio:
         counted, maintenance = self.totals.others(self.holdings[instrument])
         return self.cash + counted - maintenance
 
-    def view(self, instrument: InstrumentId) -> Holding | None:
-        """None if the instrument is not configured."""
-        return self.holdings.get(instrument)
-
     def held(self) -> list[tuple[SourceId, Instrument, int]]:
         """(source, instrument, signed quantity) of everything that is not zero."""
         return [
@@ -149,8 +146,9 @@ class Portfolio:
         """Latches one source shut; the first reason stays."""
         self.sources[source].stop(reason, now_ns)
 
-    def apply_fill(self, fill: Fill, source: SourceId) -> None:
-        """Books one fill on the account and on the source whose order it was."""
+    def apply_fill(self, fill: Fill, source: SourceId, order: Order | None = None) -> None:
+        """Books one fill on the account and on the source whose order it was. order: as the fill left it, if
+        it shares its quantity with none: `working` in the same step, so that the sums are renewed once."""
         holding = self.holdings[fill.instrument]
         instrument, known = holding.instrument, self.sources.get(source)
         self.ledger.book(fill, source, instrument)
@@ -164,6 +162,8 @@ class Portfolio:
             holding.bid = holding.ask = holding.last = fill.price
         own = known.lots[fill.instrument] if known is not None else None
         self.ledger.compare(self.cash, holding.lots, source, own)
+        if order is not None:
+            self._count(order, holding, None)
         self._revalue(holding)
         self._follow(holding)
         if (abs(holding.position) >= instrument.min_qty) is not holding.aged:
@@ -193,14 +193,23 @@ class Portfolio:
         counted: how much of them counts, where it shares its quantity with another (`orders.links`).
         """
         holding = self.holdings[order.instrument]
+        if self._count(order, holding, counted):
+            self.totals.update(holding)
+            self.gross = self.totals.gross
+            self._follow(holding)
+
+    def _count(self, order: Order, holding: Holding, counted: int | None) -> bool:
+        """False if it was sent, or accepted: nothing of what the gate reads depends on it."""
         live = order.state in WORKING_STATES
         self.ledger.follow(order, live=live)
         leaves, cost, reference = self._working.get(order.id) or (0, 0, max(holding.ask, holding.last))
-        now_leaves = (order.exposed if counted is None else counted) if live else 0
+        if counted is None:  # what `exposed` says, without the call where nothing is pending
+            counted = order.qty - order.filled if order.pending is None else order.exposed
+        now_leaves = counted if live else 0
         dear = entry_price(order, reference) if now_leaves and order.order_class is _INCREASE else 0
         now_cost = now_leaves * dear * holding.instrument.amount_factor
         if now_leaves == leaves and now_cost == cost:
-            return  # it was sent, or accepted: nothing of what the gate reads depends on it
+            return False
         holding.work(order, now_leaves - leaves, dear)
         if now_cost != cost and order.source in self.sources:
             self.sources[order.source].working_cost += now_cost - cost
@@ -208,9 +217,7 @@ class Portfolio:
             self._working[order.id] = (now_leaves, now_cost, reference)
         else:
             del self._working[order.id]
-        self.totals.update(holding)
-        self.gross = self.totals.gross
-        self._follow(holding)
+        return True
 
     def over_limits(
         self, drawdown_ppm: int, daily_loss_ppm: int, observation: Observation
@@ -224,8 +231,7 @@ class Portfolio:
 
     def sources_over(self, limits: Mapping[SourceId, int], observation: Observation) -> list[SourceId]:
         """Sources whose allocation's drawdown limit was passed and confirmed at this observation."""
-        several, now_ns = _several_prints(observation), observation.seen_ns
-        over = []
+        several, now_ns, over = _several_prints(observation), observation.seen_ns, []
         for source, limit_ppm in limits.items():
             allocation = self.sources[source]
             if observation.instrument not in allocation.lots or allocation.stopped_reason:
@@ -248,12 +254,7 @@ class Portfolio:
         """Where our books and the venue's differ; empty if they agree to the last unit."""
         if account.cash != self.cash:
             return f"cash: ours {self.cash}, venue {account.cash}"
-        for symbol in sorted(set(account.positions) | set(self.holdings)):
-            holding = self.holdings.get(symbol)
-            ours, theirs = holding.position if holding else 0, account.positions.get(symbol, 0)
-            if ours != theirs:
-                return f"{symbol}: ours {ours}, venue {theirs}"
-        return ""
+        return _position_difference(self.holdings, account.positions)
 
     def check(self) -> None:
         """Raises InvariantError if the books do not add up."""
@@ -264,9 +265,8 @@ class Portfolio:
             if holding.working_buy < 0 or holding.working_sell < 0:
                 raise InvariantError(f"negative working quantity in {symbol}")
             self.ledger.compare_sources(symbol)
-        for source, allocation in self.sources.items():
-            if allocation.held_cost != sum(abs(lots.cost) for lots in allocation.lots.values()):
-                raise InvariantError(f"exposure of {source} differs from its lots")
+        for allocation in self.sources.values():
+            allocation.check()
         self.totals.check(self.holdings.values())
 
     def _revalue(self, holding: Holding) -> None:
@@ -294,6 +294,17 @@ class Portfolio:
         priced = sorted([*self._priced, symbol], key=lambda each: self.holdings[each].price_ns)
         self._priced = OrderedDict.fromkeys(priced)
         self.equity_ns = min(self.equity_ns, holding.price_ns)
+
+
+def _position_difference(
+    holdings: Mapping[InstrumentId, Holding], theirs: Mapping[InstrumentId, int]
+) -> str:
+    for symbol in sorted(set(theirs) | set(holdings)):
+        holding, venue = holdings.get(symbol), theirs.get(symbol, 0)
+        ours = holding.position if holding is not None else 0
+        if ours != venue:
+            return f"{symbol}: ours {ours}, venue {venue}"
+    return ""
 
 
 def _several_prints(observation: Observation) -> bool:

@@ -54,7 +54,7 @@ def advise(
     used = {
         "position": (worst * PPM_ONE, whole.position_cap_ppm * equity),
         "stop": (at_risk * PPM_ONE, whole.risk_ppm * equity),
-        "drawdown": (account.drawdown_ppm, whole.drawdown_ppm),
+        "drawdown": (account.decline.drawdown_ppm, whole.drawdown_ppm),
         "leverage": (
             (account.gross - view.worst + max(worst, view.worst)) * PPM_ONE,
             whole.leverage_ppm * equity,

@@ -12,11 +12,11 @@ from appliance.domain.money import PPM_ONE
 from appliance.domain.reasons import Reason
 from appliance.ports import AccountView, FeeView, InstrumentView
 from appliance.risk.breaker import Breaker
-from appliance.risk.limits import InstrumentLimits, Limits
+from appliance.risk.limits import InstrumentLimits, Limits, SourceLimits
 from appliance.safety.holds import Holds
 
 # Python 3.11 looks an enum member up in 90 ns, a global in 3; every order passes here.
-_SELL, _NORMAL = Side.SELL, Mode.NORMAL
+_BUY, _SELL, _NORMAL = Side.BUY, Side.SELL, Mode.NORMAL
 
 _MODE_REASON: dict[Mode, Reason] = {
     Mode.PAUSED: Reason.MODE_PAUSED,
@@ -53,6 +53,44 @@ class Conditions:
         self._order_entry = order_entry
         self._fees = fees
 
+    def clear(
+        self,
+        intent: Intent,
+        view: InstrumentView,
+        limits: InstrumentLimits | None,
+        source: SourceLimits | None,
+        market_ns: int,
+        now_ns: int,
+    ) -> bool:
+        """Nothing stands but, perhaps, the latch: `standing` in one expression, at half its time.
+
+        It may be False where nothing stands, never True where something does (a test compares the two).
+        """
+        account, bounds = self._account, self._limits.account
+        own, decline, equity_ns = account.source(intent.source), account.decline, account.equity_ns
+        bid, last, price_ns = view.bid, view.last, view.price_ns
+        return (
+            limits is not None
+            and source is not None
+            and own is not None
+            and not own.stopped_reason
+            and self._modes.mode is _NORMAL
+            and self._order_entry.free
+            and self._holds.blocking(intent.instrument) is None
+            and decline.loss_ppm <= bounds.daily_loss_ppm
+            and decline.drawdown_ppm <= bounds.drawdown_ppm
+            and equity_ns > 0
+            and account.equity > 0
+            and market_ns - equity_ns <= bounds.max_equity_age_ns
+            and now_ns <= self._fees.until_ns
+            and intent.instrument in source.instruments
+            and (intent.side is _BUY or source.allow_short)
+            and price_ns > 0
+            and bid > 0
+            and market_ns - price_ns <= limits.max_price_age_ns
+            and (bid == view.ask == last or _reasonable(bid, view.ask, last, limits))
+        )
+
     def standing(  # noqa: C901 - flat: one condition for each row of the matrix
         self,
         intent: Intent,
@@ -75,9 +113,9 @@ class Conditions:
             yield Reason.HOLD
         if account.source_stopped(intent.source):
             yield Reason.STRATEGY_STOPPED
-        if account.loss_today_ppm > bounds.daily_loss_ppm:
+        if account.decline.loss_ppm > bounds.daily_loss_ppm:
             yield Reason.DAILY_LOSS
-        if account.drawdown_ppm > bounds.drawdown_ppm:
+        if account.decline.drawdown_ppm > bounds.drawdown_ppm:
             yield Reason.DRAWDOWN
         equity = _equity_condition(account, bounds.max_equity_age_ns, market_ns)
         if equity is not None:
@@ -117,6 +155,10 @@ def _price_condition(view: InstrumentView, limits: InstrumentLimits | None, mark
     if market_ns - view.price_ns > limits.max_price_age_ns:
         return Reason.PRICE_STALE
     return _unreasonable(view.bid, view.ask, view.last, limits)
+
+
+def _reasonable(bid: int, ask: int, last: int, limits: InstrumentLimits) -> bool:
+    return ask > 0 and last > 0 and _unreasonable(bid, ask, last, limits) is None
 
 
 def _unreasonable(bid: int, ask: int, last: int, limits: InstrumentLimits) -> Reason | None:

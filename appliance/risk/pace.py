@@ -84,9 +84,10 @@ class Pace:
         if intent.source in self._over:  # nobody has come to stop it yet
             return Reason.STRATEGY_STOPPED, self._over[intent.source]
         own = self._sources.get(intent.source) or self._bucket(intent.source)
-        if own is None or own.at(now_ns) < SECOND_NS:
+        # What is in a bucket is looked up before it is filled: filling it only makes it more.
+        if own is None or (own.level < SECOND_NS and own.at(now_ns) < SECOND_NS):
             return Reason.THROTTLED, f"{intent.source} may send {self._rate(intent.source)} messages a second"
-        if self._venue.at(now_ns) < self._least:
+        if self._venue.level < self._least and self._venue.at(now_ns) < self._least:
             most = self._limits.account.messages
             return Reason.THROTTLED, f"{most} messages a second go to the venue, a part of them is for exits"
         if not self._window_ns or intent.action is not _NEW:

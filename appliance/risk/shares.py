@@ -35,13 +35,15 @@ class Shares:
     def part(self) -> Part | None:
         """None while new exposure gets all of the limits."""
         plan_ppm = self._plan.share_ppm
+        if plan_ppm == PPM_ONE and self._account.decline.loss_ppm <= self._limits.account.loss_slow_ppm:
+            return None
         share_ppm = granted_ppm(plan_ppm, self._account, self._limits)
         reason = Reason.RECOVERY_LIMIT if share_ppm == plan_ppm else Reason.LOSS_SLOW
-        return None if share_ppm == PPM_ONE else Part(share_ppm, self._shares[share_ppm], reason)
+        return Part(share_ppm, self._shares[share_ppm], reason)
 
 
 def granted_ppm(plan_ppm: int, account: AccountView, limits: Limits) -> int:
     """Of every limit on how much: the smaller of the plan's share and of what the day's loss leaves."""
-    if plan_ppm > SLOW_PPM and account.loss_today_ppm > limits.account.loss_slow_ppm:
+    if plan_ppm > SLOW_PPM and account.decline.loss_ppm > limits.account.loss_slow_ppm:
         return SLOW_PPM
     return plan_ppm

@@ -73,12 +73,20 @@ class CoreLatch:
     def look(self, now_ns: int) -> tuple[Reason | None, int]:
         """(why new exposure is refused now or None, trip epoch), from one reading of the page."""
         page = self._page.read()
+        if (  # open, said once: nearly every order passes here, and 0.2 µs is a fiftieth of the gate
+            page.present
+            and page.armed == page.state == self.armed_epoch
+            and page.armed ^ page.complement == WORD_MASK
+            and -HEARTBEAT_HOLD_NS <= now_ns - page.heartbeat_ns <= HEARTBEAT_HOLD_NS
+            and self.reason is _NO_REASON
+        ):
+            return None, page.state
         outside = refusal(page, now_ns)
         if outside is not None:
             return outside, page.state if page.present else 0
         if self.reason is not _NO_REASON:
             return Reason.NOT_ARMED if self.reason is TripReason.NOT_ARMED else Reason.TRIPPED, page.state
-        return (None if page.state == self.armed_epoch else Reason.TRIPPED), page.state
+        return Reason.TRIPPED, page.state  # this side was armed in another epoch
 
     def is_open(self) -> bool:
         """True only if both sides are open in the same epoch."""

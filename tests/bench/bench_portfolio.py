@@ -97,8 +97,7 @@ def _fills(count: int, instruments: int) -> list[Case]:
     for number, (order, fill, ended) in enumerate(work):
         portfolio.working(order)
         started = clock()
-        portfolio.apply_fill(fill, BOT)
-        portfolio.working(ended)
+        portfolio.apply_fill(fill, BOT, ended)
         samples[number] = clock() - started
     portfolio.check()
     name = f"{instruments} instrument" + ("s" if instruments > 1 else "")

@@ -43,7 +43,7 @@ def test_kept_digests_give_the_same_ids(account: str) -> None:
     asked = [
         (SourceId(source), IntentId(intent), attempt)
         for source in ("bot", "", "b", "ü1", *(f"s{number}" for number in range(300)))
-        for intent in ("1", "ot1", "")
+        for intent in ("1", "ot1", "", *("i" * length for length in (9, 10, 99, 127, 128, 129)))
         for attempt in (0, 7)
     ]
     for source, intent, attempt in [*asked, *reversed(asked)]:
