@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import ast
 import importlib
-import os
 import re
 import shutil
-import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,19 +24,13 @@ from appliance.storage.log_client import LogSettings
 from appliance.storage.log_store import LogStore
 from appliance.storage.log_wire import Append, EntryRow
 from tests.audit_support import LOG, entry, flip, new_log
-from tests.outside.published import RefusedError, main
+from tests.outside.judges import HERE, NAMES, Verifier, copy_of, put
+from tests.outside.published import main
 
-HERE = Path(__file__).parent
 SIZE = 100_000
 OLDER = 60_000
 FORKED = 99_900
 GROUP = 1_000
-X_MOD = Path("src/golang.org/x/mod")
-DEBIAN = Path("/usr/share/gocode")
-APT = "apt install golang-go golang-golang-x-mod-dev"
-
-Verdict = tuple[bool, str]
-Verifier = Callable[[Path, Path, Path | None], Verdict]
 
 
 @dataclass(frozen=True)
@@ -110,77 +102,6 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
 def changed(made: Made, tmp_path: Path) -> Path:
     """The published files in a directory of one's own: `put` changes none but that one's."""
     return copy_of(made.log, tmp_path / "log")
-
-
-def copy_of(log: Path, target: Path) -> Path:
-    """Links to every published file; the database and its lock stay behind."""
-    ignore = shutil.ignore_patterns("log.db*", "lock")
-    return Path(shutil.copytree(log, target, copy_function=os.link, ignore=ignore))
-
-
-def put(path: Path, data: bytes) -> None:
-    """Other content, in a file of its own."""
-    path.unlink()
-    path.write_bytes(data)
-
-
-@pytest.fixture(scope="module")
-def sumdb(tmp_path_factory: pytest.TempPathFactory) -> Verifier:
-    """Our main.go around golang.org/x/mod/sumdb: Debian's package, else the copy in the toolchain."""
-    folder = tmp_path_factory.mktemp("sumdb")
-    go = shutil.which("go")
-    if go is None:
-        pytest.skip(f"golang.org/x/mod/sumdb does not look at our log: there is no go here. DO: {APT}")
-    root = subprocess.run([go, "env", "GOROOT"], check=True, capture_output=True, text=True).stdout.strip()
-    path, vendored = DEBIAN, Path(root, "src/cmd/vendor/golang.org/x/mod")
-    if not (path / X_MOD / "sumdb/tlog").is_dir():
-        path = folder / "path"
-        if not (vendored / "sumdb/tlog").is_dir():
-            pytest.skip(f"golang.org/x/mod/sumdb does not look at our log: no source of it. DO: {APT}")
-        (path / X_MOD).parent.mkdir(parents=True)
-        (path / X_MOD).symlink_to(vendored)
-    away = {"GO111MODULE": "off", "GOPROXY": "off", "GOTOOLCHAIN": "local", "GOFLAGS": ""}
-    made_here = {"GOPATH": str(path), "GOCACHE": str(folder / "cache")}
-    program = folder / "verify"
-    command = [go, "build", "-o", str(program), str(HERE / "sumdb/main.go")]
-    built = subprocess.run(
-        command, env={**os.environ, **away, **made_here}, capture_output=True, text=True, check=False
-    )
-    assert built.returncode == 0, built.stderr
-
-    def verify(log: Path, vkey: Path, seen: Path | None) -> Verdict:
-        before = [] if seen is None else ["-seen", str(seen)]
-        ran = subprocess.run([program, *before, log, vkey], capture_output=True, text=True, check=False)
-        word = {0: "VERIFIED: ", 1: "REFUSED: "}[ran.returncode]
-        assert ran.stdout.startswith(word), ran
-        return ran.returncode == 0, ran.stdout.removeprefix(word).strip()
-
-    return verify
-
-
-NAMES = ("sumdb", "pymerkle", "sigstore")
-
-
-@pytest.fixture(params=NAMES)
-def verifier(request: pytest.FixtureRequest) -> Verifier:
-    """Each of them, if it is here."""
-    name = request.param
-    if name == "sumdb":
-        found: Verifier = request.getfixturevalue("sumdb")
-        return found
-    for needed in ("cryptography", name):
-        reason = f"{name} does not look at our log: no {needed} here. DO: pip install '.[test]'"
-        pytest.importorskip(needed, reason=reason)
-    check = importlib.import_module(f"tests.outside.with_{name}").check
-
-    def verify(log: Path, vkey: Path, seen: Path | None) -> Verdict:
-        try:
-            head = check(log, vkey.read_text().strip(), seen.read_text() if seen else None)
-        except RefusedError as error:
-            return False, str(error)
-        return True, f"{head.size} entries of {head.origin}, root {head.root.hex()[:16]}"
-
-    return verify
 
 
 def test_the_whole_log_is_accepted(made: Made, verifier: Verifier) -> None:
@@ -320,7 +241,7 @@ def test_another_history_is_refused_by_who_has_seen_this_one(made: Made, verifie
 def test_the_verifiers_use_nothing_of_ours() -> None:
     """Else a fault of ours could hide itself."""
     for path in HERE.glob("*.py"):
-        if path.name.startswith("test_"):
+        if path.name.startswith("test_"):  # judges and conftest are asked too
             continue
         for node in ast.walk(ast.parse(path.read_text())):
             names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
