@@ -62,7 +62,9 @@ async def collector(place: Path, port: int = 0) -> AsyncIterator[int]:
 class Box:
     """What the runtime will wire up: log, its own reader for the client, client, and their signals."""
 
-    def __init__(self, place: Path, log: LogClient, settings: LogSettings, port: int) -> None:
+    def __init__(
+        self, place: Path, log: LogClient, settings: LogSettings, port: int, every_s: float = 0.0
+    ) -> None:
         self.log = log
         self.reader = LogReader(settings.directory)
         self.client = UpstreamClient(
@@ -70,7 +72,7 @@ class Box:
                 directory=settings.directory,
                 log_key=read_verifier(settings.key_file.with_suffix(".vkey"), NOTE_KEY),
                 witness_key=read_verifier(place / "witness-keys" / "witness.vkey", COSIGNATURE_KEY),
-                every_s=0.0,
+                every_s=every_s,
             ),
             self.reader,
             Exchange(f"http://127.0.0.1:{port}"),
@@ -89,9 +91,11 @@ class Box:
 
 
 @asynccontextmanager
-async def box(place: Path, settings: LogSettings, port: int) -> AsyncIterator[Box]:
+async def box(
+    place: Path, settings: LogSettings, port: int, every_s: float = 0.0
+) -> AsyncIterator[Box]:
     log = await LogClient.start(settings)
-    made = Box(place, log, settings, port)
+    made = Box(place, log, settings, port, every_s)
     task = asyncio.create_task(made.client.run())
     try:
         yield made
