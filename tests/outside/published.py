@@ -77,11 +77,13 @@ class Published:
                 return candidate, (self._directory / candidate).read_bytes(), width, candidate != name
             except FileNotFoundError:
                 continue
+            except OSError as error:
+                raise RefusedError(f"{candidate} cannot be read: {error.strerror}") from error
         raise RefusedError(f"{name} is missing")
 
 
 def read_note(path: Path) -> str:
-    """A checkpoint as text. Raises RefusedError."""
+    """A checkpoint, or a key, as text. Raises RefusedError."""
     try:
         return path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -141,7 +143,7 @@ def main(check: Check, tool: str, arguments: list[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     try:
         seen = read_note(given.seen) if given.seen else None
-        head = check(given.log, given.vkey.read_text("utf-8").strip(), seen)
+        head = check(given.log, read_note(given.vkey).strip(), seen)
     except RefusedError as error:
         sys.stdout.write(f"REFUSED: {error}\n")
         return 1

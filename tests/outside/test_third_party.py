@@ -65,6 +65,7 @@ def grow(store: LogStore, size: int, mark: str) -> None:
 
 
 def opened(settings: LogSettings, directory: Path) -> LogStore:
+    """The store as its writer opens it."""
     return LogStore(directory, read_signing_key(settings.key_file))
 
 
@@ -246,8 +247,16 @@ def test_the_verifiers_use_nothing_of_ours() -> None:
         for node in ast.walk(ast.parse(path.read_text())):
             names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-            assert not [name for name in names if name.split(".")[0] in ("appliance", "hardware")], path
+            ours = [name for name in names if name.split(".")[0] in ("appliance", "hardware", "tests")]
+            assert all(name.startswith("tests.outside.") for name in ours), path
     assert "interlock" not in (HERE / "sumdb/main.go").read_text().split("package main")[1].lower()
+
+
+def test_two_of_them_come_with_the_test_lock() -> None:
+    """So they look at the log wherever the tests are set up as `tests/run.sh` does it, go or no go."""
+    lock = (HERE.parents[1] / "provisioning/requirements-test.lock").read_text()
+    for name in ("pymerkle", "cryptography", "sigstore"):
+        assert re.search(rf"^{name}==", lock, re.MULTILINE), name
 
 
 def test_they_can_be_used_from_the_command_line(

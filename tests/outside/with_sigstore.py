@@ -4,7 +4,8 @@
 
 For every entry the inclusion proof is put together out of published tiles and given to sigstore, which also
 reads the checkpoint and judges its signature. It has no consistency proofs: of a head seen before, only size
-and, at the same size, root are compared.
+and, at the same size, root are compared. No proof needs a hash that has nothing beside it: the one on top of
+a log of exactly 1, 256, 65,536 … entries is not looked at.
 """
 
 from __future__ import annotations
