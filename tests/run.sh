@@ -43,7 +43,7 @@ say "tests"
 pytest_here() { python -m pytest -n "${INTERLOCK_TEST_WORKERS:-3}" --dist loadfile "$@"; }
 case $lane in
 fast) pytest_here tests/rules tests/unit tests/property "$@" ;;
-default) pytest_here -m "not long and not vm" "$@" ;;
+default) pytest_here -m "not long and not vm" -rs "$@" ;; # what was skipped, and why
 mutation) exec python -m tests.mutation --share "${INTERLOCK_SHARE:-3}" "$@" ;;
 vm) INTERLOCK_VM=1 exec python -m pytest tests/vm -rs -s "$@" ;;
 long)

@@ -82,7 +82,7 @@ class LogSettings(Struct, frozen=True, kw_only=True):
     key_file: Path
     source: str
     run: RunId
-    publish_ms: int = 1000
+    publish_ms: int = 900  # so that an entry is co-signed within a second
     lock_wait_ms: int = 10_000
     reserve_bytes: int = 0
     backlog_entries: int = BACKLOG_ENTRIES

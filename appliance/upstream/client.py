@@ -68,7 +68,7 @@ class UpstreamSettings(Struct, frozen=True, kw_only=True):
     directory: Path
     log_key: VerifierKey
     witness_key: VerifierKey
-    every_s: float = 1.0
+    every_s: float = 0.8
     mirror_key: VerifierKey | None = None
     bytes_per_s: int = 1_000_000
 

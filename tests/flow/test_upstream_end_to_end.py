@@ -99,7 +99,9 @@ class Spied(Exchange):
 class Box:
     """What the runtime will wire up: log, its own reader for the client, client, and their signals."""
 
-    def __init__(self, place: Path, log: LogClient, settings: LogSettings, port: int) -> None:
+    def __init__(
+        self, place: Path, log: LogClient, settings: LogSettings, port: int, every_s: float = 0.0
+    ) -> None:
         self.log = log
         self.reader = LogReader(settings.directory)
         self.exchange = Spied(f"http://127.0.0.1:{port}")
@@ -108,7 +110,7 @@ class Box:
                 directory=settings.directory,
                 log_key=read_verifier(settings.key_file.with_suffix(".vkey"), NOTE_KEY),
                 witness_key=read_verifier(place / "witness-keys" / "witness.vkey", COSIGNATURE_KEY),
-                every_s=0.0,
+                every_s=every_s,
                 mirror_key=read_verifier(place / "witness-keys" / "mirror.vkey", COSIGNATURE_KEY),
                 bytes_per_s=10**9,
             ),
@@ -136,9 +138,11 @@ class Box:
 
 
 @asynccontextmanager
-async def box(place: Path, settings: LogSettings, port: int) -> AsyncIterator[Box]:
+async def box(
+    place: Path, settings: LogSettings, port: int, every_s: float = 0.0
+) -> AsyncIterator[Box]:
     log = await LogClient.start(settings)
-    made = Box(place, log, settings, port)
+    made = Box(place, log, settings, port, every_s)
     task = asyncio.create_task(made.client.run())
     try:
         yield made

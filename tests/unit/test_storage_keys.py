@@ -83,11 +83,12 @@ def test_no_flipped_bit_of_a_private_key_is_read(tmp_path: Path) -> None:
     private = tmp_path / "log.key"
     whole = private.read_bytes()
     for at in range(len(whole)):
-        changed = bytearray(whole)
-        changed[at] ^= 1
-        private.write_bytes(bytes(changed))
-        with pytest.raises(ConfigError):
-            read_signing_key(private)
+        for bit in range(8):
+            changed = bytearray(whole)
+            changed[at] ^= 1 << bit
+            private.write_bytes(bytes(changed))
+            with pytest.raises(ConfigError):
+                read_signing_key(private)
 
 
 def test_absent_link_directory_and_foreign_files_are_refused(tmp_path: Path) -> None:

@@ -1,0 +1,22 @@
+"""The outside verifiers as fixtures; each is skipped, saying what to install, where it is not."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.outside.judges import NAMES, Verifier, build_sumdb, load_python
+
+
+@pytest.fixture(scope="module")
+def sumdb(tmp_path_factory: pytest.TempPathFactory) -> Verifier:
+    """Built once for a file of tests."""
+    return build_sumdb(tmp_path_factory.mktemp("sumdb"))
+
+
+@pytest.fixture(params=NAMES)
+def verifier(request: pytest.FixtureRequest) -> Verifier:
+    """Each of them, if it is here."""
+    if request.param != "sumdb":
+        return load_python(request.param)
+    found: Verifier = request.getfixturevalue("sumdb")
+    return found
