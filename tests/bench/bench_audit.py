@@ -237,7 +237,7 @@ async def _requests(port: int) -> float:
 async def _resumed(count: int) -> list[Case]:
     """The collector was away for `count` entries; from its return until a co-signature covers them all.
 
-    The witness gets a checkpoint and a consistency proof, the mirror every entry; its rate is that of entries.
+    The witness gets a checkpoint and a consistency proof, the mirror every entry: its rate is of entries.
     """
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)

@@ -35,7 +35,7 @@ def test_a_whole_log_is_verified_and_proven() -> None:
 def test_a_cosignature_and_an_outage_are_timed() -> None:
     """Through a collector in a process of its own."""
     names = _names(asyncio.run(bench_audit._witnessed(2)) + asyncio.run(bench_audit._resumed(33)))
-    assert len(names) == 3
+    assert len(names) == 4
     assert names[2].startswith("resume after an outage of 33 entries")
 
 
