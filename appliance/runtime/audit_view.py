@@ -1,0 +1,136 @@
+"""How `interlock audit` shows entries: a line each, the stored bytes with --json, damage in its place."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from typing import TextIO
+
+from msgspec import Struct
+
+from appliance.audit.records import Record, decode_entry
+from appliance.audit.select import printable, summary
+from appliance.domain.errors import PeerError, StoreError
+from appliance.runtime.paths import Paths, need_log
+from appliance.runtime.terminal import Terminal
+from appliance.storage.log_query import StoredEntry
+from appliance.storage.log_reader import LogReader
+
+WIDTH = 150
+VERIFY = "interlock audit verify"
+_EVERY_S = 0.2
+_FIRST = (
+    "verdict", "reason", "state", "side", "qty", "price", "instrument", "source", "strategy", "order_id",
+)  # fmt: skip
+_COLORS = {
+    "trip": "red",
+    "gap": "red",
+    "denied": "red",
+    "strategy_stop": "red",
+    "mode": "yellow",
+    "hold": "yellow",
+    "breaker": "yellow",
+    "venue": "yellow",
+    "fill": "green",
+    "arm": "green",
+}
+
+
+def open_log(paths: Paths) -> LogReader:
+    """The log of this appliance, to be read by whoever may read it; ConfigError if there is none."""
+    need_log(paths)
+    return LogReader(paths.log)
+
+
+class Damage(Struct, frozen=True):
+    """An entry whose bytes are no record. why: in the words of `verify`."""
+
+    index: int
+    why: str
+
+
+def read_record(entry: StoredEntry) -> Record | Damage:
+    """The record of a stored entry, or what is wrong with it: a reader says so and reads on."""
+    try:
+        record = decode_entry(entry.body)
+    except PeerError as error:
+        return Damage(entry.index, error.why)
+    if record.i != entry.index:
+        return Damage(entry.index, f"it says it is entry {record.i}")
+    return record
+
+
+class Printer:
+    """Writes entries to stdout. damaged: how many were no records."""
+
+    def __init__(self, *, as_json: bool, color: bool, stream: TextIO | None = None) -> None:
+        self._stream = stream if stream is not None else sys.stdout
+        self._look = Terminal(color=color, quiet=False, stream=self._stream)
+        self._json = as_json
+        self.damaged = 0
+
+    def entry(self, entry: StoredEntry, record: Record | Damage) -> None:
+        """One line. With JSON the stored bytes; of a damaged entry nothing, for they may be no line."""
+        if isinstance(record, Damage):
+            self.damaged += 1
+            if not self._json:
+                why = f"DAMAGED: {printable(record.why)} ({VERIFY})"
+                self.line(f"{entry.index:>7} {self.styled(why, 'red')}")
+        elif self._json:
+            self.line(entry.body.decode("utf-8"))
+        else:
+            kind = f"{printable(record.kind):<13}"
+            style = _COLORS.get("denied" if record.data.get("verdict") == "denied" else record.kind, "")
+            text = summary(record.data, _FIRST)
+            room = WIDTH - 43
+            text = text if len(text) <= room else f"{text[: room - 1]}…"
+            self.line(f"{entry.index:>7} {stamp(int(record.utc_ns))} {self.styled(kind, style)} {text}")
+
+    def line(self, text: str) -> None:
+        """Plain text as it is."""
+        self._stream.write(text + "\n")
+
+    def flush(self) -> None:
+        """Everything written is to be seen now."""
+        self._stream.flush()
+
+    def styled(self, text: str, style: str) -> str:
+        """Coloured on a terminal that wants it."""
+        return self._look.style(text, style) if style else text
+
+
+def stamp(utc_ns: int) -> str:
+    """UTC to the second; a time no calendar has, as its number."""
+    try:
+        return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(utc_ns // 10**9))
+    except (OverflowError, ValueError, OSError):
+        return f"{utc_ns} ns"
+
+
+class Scan:
+    """Tells on a terminal how far a long look through the log has come; nothing elsewhere."""
+
+    def __init__(self, terminal: Terminal, total: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._terminal = terminal
+        self._total = total
+        self._clock = clock
+        self._next = clock() + _EVERY_S
+        self._done = 0
+
+    def add(self, entries: int) -> None:
+        """So many more were looked at."""
+        self._done += entries
+        if self._clock() >= self._next:
+            self._next = self._clock() + _EVERY_S
+            self._terminal.transient(f"{self._done} of {self._total} entries looked at")
+
+    def end(self) -> None:
+        """Takes the line away."""
+        self._terminal.transient("")
+
+
+def damage_error(count: int) -> StoreError:
+    """To raise when everything else was shown."""
+    many = "an entry is damaged" if count == 1 else f"{count} entries are damaged"
+    return StoreError(many, "the stored bytes are not what the log wrote", VERIFY)
