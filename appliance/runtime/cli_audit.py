@@ -20,6 +20,11 @@ _VERBS = {
         "every entry that matches a regular expression or a filter; exit 1 if none does",
         "interlock audit grep il-2a61 --since 2h --reason NO_LIMIT",
     ),
+    "why": (
+        "cmd_audit_why:run_why",
+        "the chain of a decision: who, from what, under which limits, and what came of it",
+        "interlock audit why il-2a6129f460e327565618aeabc234bc --svg why.svg",
+    ),
     "verify": ("cmd_audit:run_verify", "check the whole log", "interlock audit verify"),
 }
 
@@ -65,6 +70,12 @@ def _add_show(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("what", help="entry number, order id, or kind such as trip, fill, verdict")
 
 
+def _add_why(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("what", metavar="ORDER|N", help="order id, or number of any entry")
+    parser.add_argument("--svg", metavar="FILE", help="draw it into this new file instead")
+    parser.add_argument("--deep", action="store_true", help="look to the end of the log for what it led to")
+
+
 def _nothing(_parser: argparse.ArgumentParser) -> None:
     pass
 
@@ -73,4 +84,5 @@ _ADDERS: dict[str, Callable[[argparse.ArgumentParser], None]] = {
     "tail": _add_tail,
     "grep": _add_grep,
     "show": _add_show,
+    "why": _add_why,
 }

@@ -1,0 +1,142 @@
+"""`interlock audit why ORDER_ID|N`: who decided what, on which data, under which limits, and what came of it.
+
+As a tree of text, as JSON, or with --svg as a picture. Reads only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from appliance.audit.chain_svg import svg
+from appliance.audit.chain_text import text_lines
+from appliance.audit.chain_words import tell
+from appliance.audit.outcome import Trade, outcome_of, trade_of
+from appliance.audit.provenance import WINDOW, Chain, chain_of_entry, chain_of_order
+from appliance.audit.records import Record, entry_bytes
+from appliance.domain.errors import PeerError, UsageError
+from appliance.runtime.audit_view import Damage, Printer, open_log, read_record, stamp
+from appliance.runtime.paths import Paths
+from appliance.runtime.terminal import Terminal
+from appliance.storage.durable import create_file
+from appliance.storage.log_query import StoredEntry
+from appliance.storage.log_reader import LogReader
+
+_STEP = 4096
+
+
+class ChainReader:
+    """The log as `audit.provenance` reads it."""
+
+    def __init__(self, reader: LogReader) -> None:
+        self._reader = reader
+
+    def size(self) -> int:
+        """Number of entries."""
+        return self._reader.size()
+
+    def record(self, index: int) -> Record | PeerError | None:
+        """One entry."""
+        return next((_read(entry) for entry in self._reader.entries(index, index + 1)), None)
+
+    def about(self, order_id: str) -> Iterator[Record | PeerError]:
+        """Entries of an order and its legs."""
+        return map(_read, self._reader.query.about(order_id))
+
+    def citing(self, first: int, stop: int) -> Iterator[Record | PeerError]:
+        """Entries that name a cause."""
+        for start in range(first, stop, _STEP):
+            yield from map(_read, self._reader.query.citing(start, min(start + _STEP, stop)))
+
+    def last_before(self, kind: str, index: int) -> Record | PeerError | None:
+        """The newest of a kind."""
+        found = self._reader.query.last_before(kind, index)
+        return None if found is None else _read(found)
+
+
+def _read(entry: StoredEntry) -> Record | PeerError:
+    found = read_record(entry)
+    if isinstance(found, Damage):
+        return PeerError("not an audit entry", f"entry {found.index}: {found.why}")
+    return found
+
+
+def run_why(paths: Paths, options: argparse.Namespace, terminal: Terminal) -> int:
+    """Prints the tree; exit 1 if something of it is missing or damaged."""
+    reader = open_log(paths)
+    try:
+        chain = find_chain(ChainReader(reader), options.what, deep=options.deep)
+        outcome = _outcome(reader, chain, options.what)
+    finally:
+        reader.close()
+    story = tell(chain, options.what, outcome, stamp)
+    times = {index: int(record.utc_ns) for index, record in chain.records.items()}
+    if options.svg is not None:
+        target = Path(options.svg)
+        create_file(target.absolute(), svg(story, stamp, times).encode())
+        terminal.say(f"wrote {target}")
+    elif options.json:
+        print(json.dumps(_as_json(chain, outcome, story.notes)))
+    else:
+        printer = Printer(as_json=False, color=not options.no_color)
+        for line, style in text_lines(story, stamp, times):
+            printer.line(printer.styled(line, style))
+        printer.flush()
+    return 1 if chain.missing or any("damaged" in note for note in chain.notes) else 0
+
+
+def find_chain(log: ChainReader, what: str, *, deep: bool) -> Chain:
+    """The chain of an entry number or order id. Raises UsageError if the log has neither."""
+    window = None if deep else WINDOW
+    if what.isascii() and what.isdigit():
+        size = log.size()
+        chain = chain_of_entry(log, int(what), window) if int(what) < size else None
+        why = f"the last one is {size - 1}"
+    else:
+        chain = chain_of_order(log, what, window)
+        why = "give an order id, as `interlock audit tail --kind verdict` shows them, or an entry number"
+    if chain is None:
+        raise UsageError(f"there is no entry or order {what!r}", why, "interlock audit tail --kind verdict")
+    return chain
+
+
+def _outcome(reader: LogReader, chain: Chain, what: str) -> str:
+    """Of the order that was asked about, else of the first one in the chain."""
+    fills = [record for record in chain.records.values() if record.kind == "fill"]
+    orders = [str(record.data.get("order_id")) for record in fills]
+    order = what if what in orders else next(iter(orders), "")
+    if not order:
+        verdicts = [r for r in chain.records.values() if r.kind == "verdict"]
+        return "nothing was traded" if verdicts else ""
+    own = next(record for record in fills if record.data.get("order_id") == order)
+    trades = list(_trades(reader, own))
+    if not trades:
+        return "the fills do not tell enough"
+    return outcome_of(order, trades).text(len(str(own.data.get("qty")).partition(".")[2]))
+
+
+def _trades(reader: LogReader, own: Record) -> Iterator[Trade]:
+    """Fills of the same source and instrument, from the beginning of the run."""
+    begun = reader.query.last_before("run_start", own.i)
+    for entry in reader.entries_of_kind("fill", begun.index if begun is not None else 0):
+        record = read_record(entry)
+        if isinstance(record, Damage):
+            continue
+        if all(record.data.get(key) == own.data.get(key) for key in ("source", "instrument")):
+            trade = trade_of(record.i, record.data)
+            if trade is not None:
+                yield trade
+
+
+def _as_json(chain: Chain, outcome: str, notes: tuple[str, ...]) -> dict[str, object]:
+    return {
+        "focus": sorted(chain.focus),
+        "depth": chain.depth,
+        "config": chain.config.i if chain.config is not None else None,
+        "entries": [json.loads(entry_bytes(record)) for record in chain.records.values()],
+        "missing": [list(pair) for pair in chain.missing],
+        "outcome": outcome,
+        "notes": list(notes),
+    }
