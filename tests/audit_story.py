@@ -139,7 +139,7 @@ class StoryBox:
         """`interlock audit …` in this process; its exit code."""
         from appliance.runtime.cli import main
 
-        return main(["audit", *verb.split(), *self.where, *more])
+        return main(["audit", *verb.split(), *more, *self.where])
 
     def _row(self, index: int) -> EntryRow:
         from appliance.audit.records import decode_entry

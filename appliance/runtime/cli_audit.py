@@ -25,6 +25,16 @@ _VERBS = {
         "the chain of a decision: who, from what, under which limits, and what came of it",
         "interlock audit why il-2a6129f460e327565618aeabc234bc --svg why.svg",
     ),
+    "proof": (
+        "cmd_audit_proof:run_proof",
+        "a receipt for one entry, or that the log only grew since a checkpoint; or check one",
+        "interlock audit proof 1234 --out 1234.tlog-proof",
+    ),
+    "export": (
+        "cmd_audit_export:run_export",
+        "a signed bundle of a range of time that an auditor checks offline; or check one",
+        "interlock audit export --from 2026-11-01 --to 2026-12-01 --out november.zip",
+    ),
     "verify": ("cmd_audit:run_verify", "check the whole log", "interlock audit verify"),
 }
 
@@ -76,6 +86,34 @@ def _add_why(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--deep", action="store_true", help="look to the end of the log for what it led to")
 
 
+def _add_proof(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("index", metavar="N", type=_number, nargs="?", help="number of the entry")
+    parser.add_argument("--extends", metavar="OLD", help="a checkpoint kept earlier: prove it was extended")
+    parser.add_argument("--out", metavar="FILE", help="write it there, where nothing is yet")
+    parser.add_argument("--check", metavar="FILE", help="check this proof; needs no appliance with --trust")
+    parser.add_argument("--entry", metavar="FILE", help="with --check: the entry, if it is not inside")
+    _add_trust(parser)
+
+
+def _add_export(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--from", dest="since", metavar="TIME", help=f"not before (default: all). {_TIMES}")
+    parser.add_argument("--to", dest="until", metavar="TIME", help="before; default: now")
+    parser.add_argument("--out", metavar="PLACE", help="new directory, or new file .zip or .tar")
+    parser.add_argument("--check", metavar="PLACE", help="check this bundle; needs no appliance with --trust")
+    parser.add_argument("--make-key", action="store_true", help="make the key that signs bundles, once")
+    _add_trust(parser)
+
+
+def _add_trust(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--trust", metavar="DIR", help="public keys to believe; default: this appliance's")
+
+
+def _number(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 19):
+        raise argparse.ArgumentTypeError(f"{text!r} is no entry number")
+    return int(text)
+
+
 def _nothing(_parser: argparse.ArgumentParser) -> None:
     pass
 
@@ -85,4 +123,6 @@ _ADDERS: dict[str, Callable[[argparse.ArgumentParser], None]] = {
     "grep": _add_grep,
     "show": _add_show,
     "why": _add_why,
+    "proof": _add_proof,
+    "export": _add_export,
 }
