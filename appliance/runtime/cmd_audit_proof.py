@@ -17,6 +17,7 @@ from appliance.audit.merkle import verify_consistency
 from appliance.audit.notes import MAX_NOTE
 from appliance.audit.proofs import MAX_PROOF, EntryProof, check_proof, parse_proof
 from appliance.audit.records import MAX_BODY, decode_entry
+from appliance.audit.select import printable
 from appliance.domain.errors import PeerError, StoreError, UsageError
 from appliance.runtime.audit_trust import Head, TrustedKeys, best_head, cosigned_by, read_given, read_trust
 from appliance.runtime.audit_view import VERIFY, Printer, open_log, stamp
@@ -167,7 +168,7 @@ def _say(options: argparse.Namespace, facts: dict[str, object]) -> int:
         return 0 if facts["ok"] else 1
     printer = Printer(as_json=False, color=not options.no_color)
     if not facts["ok"]:
-        printer.line(f"{printer.styled(NOT_VERIFIED, 'red')} {facts['finding']}")
+        printer.line(f"{printer.styled(NOT_VERIFIED, 'red')} {printable(str(facts['finding']))}")
         return 1
     witness = f"co-signed by {facts['witness']}" if facts["witness"] else "without a co-signature we know"
     log = f"{facts['origin']} of {facts['size']} entries"

@@ -10,6 +10,7 @@ from pathlib import Path
 from appliance.audit.notes import COSIGNATURE_KEY, NOTE_KEY
 from appliance.domain.errors import CannotCreateError
 from appliance.memory import schema_store
+from appliance.runtime.cmd_audit_export import make_export_key
 from appliance.runtime.config import Config
 from appliance.runtime.config_load import EXAMPLE, load_config
 from appliance.runtime.paths import Paths
@@ -96,6 +97,7 @@ def _keys_and_stores(paths: Paths, config: Config) -> None:
         create_log_key(paths.keys, origin)
     if not (paths.keys / f"{WITNESS}.key").exists():
         create_key(paths.keys, WITNESS, f"{origin}/{WITNESS}", COSIGNATURE_KEY)
+    make_export_key(paths, origin)
     log_vkey = read_verifier(paths.keys / "log.vkey", NOTE_KEY)
     witness_vkey = read_verifier(paths.keys / f"{WITNESS}.vkey", COSIGNATURE_KEY)
     _write_once(paths.trust / "log.vkey", f"{log_vkey.vkey}\n")
