@@ -23,6 +23,15 @@ MAX_ENTRIES = 1000
 """A chain of more entries is cut, and says so."""
 
 
+class Link(Struct, frozen=True):
+    """What an entry says it follows from, read off its first bytes: enough to pass by the many that matter
+    to other decisions. The record has the last word."""
+
+    index: int
+    kind: str
+    causes: tuple[int, ...]
+
+
 class ChainLog(Protocol):
     """Where a chain is read. A record that cannot be read is its PeerError."""
 
@@ -38,8 +47,8 @@ class ChainLog(Protocol):
         """Entries recorded under an order or one of its legs, oldest first."""
         ...
 
-    def citing(self, first: int, stop: int) -> Iterable[Record | PeerError]:
-        """Entries [first, stop) that name any cause, oldest first."""
+    def citing(self, first: int, stop: int) -> Iterable[Link]:
+        """Of the entries [first, stop) those that name any cause, oldest first."""
         ...
 
     def last_before(self, kind: str, index: int) -> Record | PeerError | None:
@@ -141,15 +150,14 @@ class _Builder:
         above = {i for i, r in self._records.items() if r.kind == "execution"} - seeds
         first, size = min(seeds) + 1, self._log.size()
         stop = size if self._window is None else min(size, max(seeds) + 1 + self._window)
-        for found in self._log.citing(first, stop):
-            record = self._readable(found)
-            if record is None:
-                continue
-            follows = not seeds.isdisjoint(record.causes)
-            if follows or (record.kind == "execution" and not above.isdisjoint(record.causes)):
-                self._take(record)
+        for link in self._log.citing(first, stop):
+            follows = not seeds.isdisjoint(link.causes)
+            if follows or (link.kind == "execution" and not above.isdisjoint(link.causes)):
+                record = self._readable(self._log.record(link.index))
+                if record is not None:
+                    self._take(record)
             if follows:
-                seeds.add(record.i)
+                seeds.add(link.index)
         asked: set[str] = set()
         while fresh := self._orders - asked:
             asked |= fresh

@@ -9,15 +9,17 @@ from typing import TextIO
 
 from msgspec import Struct
 
+from appliance.audit.merkle import HASH, leaf_hash
 from appliance.audit.records import Record, decode_entry
 from appliance.audit.select import printable, summary
+from appliance.audit.tiles import WIDTH, Tile, tile_of
 from appliance.domain.errors import PeerError, StoreError
 from appliance.runtime.paths import Paths, need_log
 from appliance.runtime.terminal import Terminal
 from appliance.storage.log_query import StoredEntry
 from appliance.storage.log_reader import LogReader
 
-WIDTH = 150
+LINE = 150
 VERIFY = "interlock audit verify"
 _EVERY_S = 0.2
 _FIRST = (
@@ -61,6 +63,49 @@ def read_record(entry: StoredEntry) -> Record | Damage:
     return record
 
 
+class Judge:
+    """Reads records, and compares the bytes with the published leaf hash where there is one already.
+
+    No signature is looked at: that is `verify`'s. What was changed in the database alone is found here.
+    """
+
+    def __init__(self, reader: LogReader) -> None:
+        self._reader = reader
+        self._size = 0
+        self._tile: tuple[int, bytes] = (-1, b"")
+
+    def read(self, entry: StoredEntry) -> Record | Damage:
+        """The record, or what is wrong with it. Entries can be read without the published files."""
+        record = read_record(entry)
+        if isinstance(record, Damage):
+            return record
+        at = entry.index % WIDTH * HASH
+        published = self._hashes(entry.index)[at : at + HASH]
+        if published and published != leaf_hash(entry.body):
+            return Damage(entry.index, "the stored bytes differ from what was published")
+        return record
+
+    def _hashes(self, index: int) -> bytes:
+        """Content of the tile an entry's leaf hash is in; empty if it is not published yet."""
+        if index >= self._size:
+            self._size, self._tile = self._published(), (-1, b"")
+        tile = tile_of(0, index // WIDTH, self._size)
+        if tile is None or index >= self._size:
+            return b""
+        if self._tile[0] != tile.index:
+            # While the log grows a full tile takes the place of its partial ones.
+            data = self._reader.file(tile.path) or self._reader.file(Tile(0, tile.index).path)
+            self._tile = (tile.index, data or b"")
+        return self._tile[1]
+
+    def _published(self) -> int:
+        """A checkpoint that is gone or damaged is `verify`'s to tell; what happened can still be read."""
+        try:
+            return self._reader.published_size()
+        except StoreError:
+            return 0
+
+
 class Printer:
     """Writes entries to stdout. damaged: how many were no records."""
 
@@ -83,7 +128,7 @@ class Printer:
             kind = f"{printable(record.kind):<13}"
             style = _COLORS.get("denied" if record.data.get("verdict") == "denied" else record.kind, "")
             text = summary(record.data, _FIRST)
-            room = WIDTH - 43
+            room = LINE - 43
             text = text if len(text) <= room else f"{text[: room - 1]}…"
             self.line(f"{entry.index:>7} {stamp(int(record.utc_ns))} {self.styled(kind, style)} {text}")
 

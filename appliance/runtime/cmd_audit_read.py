@@ -17,7 +17,7 @@ from appliance.audit.select import Filter, ModeTrack
 from appliance.domain.errors import UsageError
 from appliance.domain.mode import Mode
 from appliance.runtime.audit_times import parse_moment
-from appliance.runtime.audit_view import Damage, Printer, Scan, damage_error, open_log, read_record
+from appliance.runtime.audit_view import Damage, Judge, Printer, Scan, damage_error, open_log, read_record
 from appliance.runtime.paths import Paths
 from appliance.runtime.terminal import Terminal
 from appliance.storage.log_query import StoredEntry
@@ -74,6 +74,7 @@ class Search:
     def __init__(self, reader: LogReader, wanted: Filter, terminal: Terminal) -> None:
         self._reader = reader
         self._wanted = wanted
+        self._judging = Judge(reader)
         self._terminal = terminal
         self._modes = self._track() if wanted.mode else None
 
@@ -101,7 +102,7 @@ class Search:
             return None
         if self._modes is not None and self._modes.at(entry.index) != wanted.mode:
             return None
-        record = read_record(entry)
+        record = self._judging.read(entry)
         return record if isinstance(record, Damage) or wanted.matches(record) else None
 
     def _span(self, first: int, stop: int) -> tuple[int, int]:
@@ -187,8 +188,8 @@ def run_show(paths: Paths, options: argparse.Namespace, terminal: Terminal) -> i
             wanted = Filter(kinds=frozenset({options.what}))
             count = _print(printer, Search(reader, wanted, terminal).run())
         else:
-            about = reader.query.about(options.what)
-            count = _print(printer, ((entry, read_record(entry)) for entry in about))
+            about, judge = reader.query.about(options.what), Judge(reader)
+            count = _print(printer, ((entry, judge.read(entry)) for entry in about))
     finally:
         reader.close()
     if not count and not options.what.startswith("il-"):
@@ -201,7 +202,7 @@ def _show_one(reader: LogReader, index: int, printer: Printer, *, as_json: bool)
         last = f"the last one is {size - 1}" if size else "the log is empty"
         raise UsageError(f"there is no entry {index}", last, _TRY)
     for entry in reader.entries(index, index + 1):
-        record = read_record(entry)
+        record = Judge(reader).read(entry)
         if as_json or isinstance(record, Damage):
             printer.entry(entry, record)
         else:

@@ -6,6 +6,7 @@ As a tree of text, as JSON, or with --svg as a picture. Reads only.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,10 +15,11 @@ from appliance.audit.chain_svg import svg
 from appliance.audit.chain_text import text_lines
 from appliance.audit.chain_words import tell
 from appliance.audit.outcome import Trade, outcome_of, trade_of
-from appliance.audit.provenance import WINDOW, Chain, chain_of_entry, chain_of_order
+from appliance.audit.provenance import WINDOW, Chain, Link, chain_of_entry, chain_of_order
 from appliance.audit.records import Record, entry_bytes
+from appliance.audit.select import Filter
 from appliance.domain.errors import PeerError, UsageError
-from appliance.runtime.audit_view import Damage, Printer, open_log, read_record, stamp
+from appliance.runtime.audit_view import Damage, Judge, Printer, open_log, read_record, stamp
 from appliance.runtime.paths import Paths
 from appliance.runtime.terminal import Terminal
 from appliance.storage.durable import create_file
@@ -25,6 +27,7 @@ from appliance.storage.log_query import StoredEntry
 from appliance.storage.log_reader import LogReader
 
 _STEP = 4096
+_CAUSES = b'{"causes":['
 
 
 class ChainReader:
@@ -32,6 +35,7 @@ class ChainReader:
 
     def __init__(self, reader: LogReader) -> None:
         self._reader = reader
+        self._judge = Judge(reader)
 
     def size(self) -> int:
         """Number of entries."""
@@ -39,28 +43,29 @@ class ChainReader:
 
     def record(self, index: int) -> Record | PeerError | None:
         """One entry."""
-        return next((_read(entry) for entry in self._reader.entries(index, index + 1)), None)
+        return next((self._read(entry) for entry in self._reader.entries(index, index + 1)), None)
 
     def about(self, order_id: str) -> Iterator[Record | PeerError]:
         """Entries of an order and its legs."""
-        return map(_read, self._reader.query.about(order_id))
+        return map(self._read, self._reader.query.about(order_id))
 
-    def citing(self, first: int, stop: int) -> Iterator[Record | PeerError]:
-        """Entries that name a cause."""
+    def citing(self, first: int, stop: int) -> Iterator[Link]:
+        """Entries that name a cause; one whose causes are no numbers names none."""
         for start in range(first, stop, _STEP):
-            yield from map(_read, self._reader.query.citing(start, min(start + _STEP, stop)))
+            for index, kind, head in self._reader.query.citing(start, min(start + _STEP, stop)):
+                with contextlib.suppress(ValueError):
+                    yield Link(index, kind, tuple(map(int, head[len(_CAUSES) : -1].split(b","))))
 
     def last_before(self, kind: str, index: int) -> Record | PeerError | None:
         """The newest of a kind."""
         found = self._reader.query.last_before(kind, index)
-        return None if found is None else _read(found)
+        return None if found is None else self._read(found)
 
-
-def _read(entry: StoredEntry) -> Record | PeerError:
-    found = read_record(entry)
-    if isinstance(found, Damage):
-        return PeerError("not an audit entry", f"entry {found.index}: {found.why}")
-    return found
+    def _read(self, entry: StoredEntry) -> Record | PeerError:
+        found = self._judge.read(entry)
+        if isinstance(found, Damage):
+            return PeerError("not an audit entry", f"entry {found.index}: {found.why}")
+        return found
 
 
 def run_why(paths: Paths, options: argparse.Namespace, terminal: Terminal) -> int:
@@ -120,7 +125,10 @@ def _outcome(reader: LogReader, chain: Chain, what: str) -> str:
 def _trades(reader: LogReader, own: Record) -> Iterator[Trade]:
     """Fills of the same source and instrument, from the beginning of the run."""
     begun = reader.query.last_before("run_start", own.i)
+    same = Filter(source=str(own.data.get("source", "")))
     for entry in reader.entries_of_kind("fill", begun.index if begun is not None else 0):
+        if not same.may_match(entry.kind, entry.utc_ns, entry.body):
+            continue
         record = read_record(entry)
         if isinstance(record, Damage):
             continue

@@ -13,7 +13,7 @@ import sys
 
 from tests.bench.measure import machine, table
 
-NAMES = ("kill", "gate", "orders", "fees", "startup")
+NAMES = ("kill", "gate", "orders", "fees", "startup", "audit_reading")
 
 
 def main() -> int:

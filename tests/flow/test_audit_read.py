@@ -163,11 +163,30 @@ def test_a_damaged_entry_is_said_in_its_place(box: StoryBox, capsys: Capture, at
     assert "DO: interlock audit verify" in shown.err
 
 
+def test_a_record_that_was_rewritten_is_not_shown_as_one(box: StoryBox, capsys: Capture) -> None:
+    """Good JSON, in its place, and not what was published: the price of a fill."""
+    damage(box, 10, box.bodies[10].replace(b"100.00", b"900.00"))
+    for verb in ("tail -n 100", "show 10", f"show {BUY}", "grep --kind fill"):
+        assert box.run(verb) == ExitCode.STORE
+        assert "10 DAMAGED: the stored bytes differ from what was published" in capsys.readouterr().out
+    assert box.run(f"why {BUY}") == 1
+    assert "900.00" not in capsys.readouterr().out
+
+
 def test_json_of_a_damaged_log_has_only_whole_entries(box: StoryBox, capsys: Capture) -> None:
     """Whoever reads it by machine sees the exit code."""
     damage(box, 3, box.bodies[4])
     assert box.run("tail -n 5 --json --until 2023-11-14T22:13:25Z") == ExitCode.STORE
     assert [json.loads(line)["i"] for line in capsys.readouterr().out.splitlines()] == [0, 1, 2, 4]
+
+
+def test_entries_are_read_without_the_published_files(box: StoryBox, capsys: Capture) -> None:
+    """After a fire somebody wants to know what happened; that it is not vouched for, `verify` says."""
+    for name in ("checkpoint", "tile/0/000.p/22"):
+        (box.paths.log / name).unlink()
+        assert box.run("tail -n 100") == 0
+        assert len(numbers(capsys.readouterr().out)) == 22
+    assert box.run("verify") == 1
 
 
 def test_a_missing_entry_is_said_too(box: StoryBox, capsys: Capture) -> None:
@@ -182,7 +201,7 @@ def test_a_missing_entry_is_said_too(box: StoryBox, capsys: Capture) -> None:
 def test_any_flipped_byte_of_the_database_is_an_answer_and_never_a_traceback(
     tmp_path: Path, capsys: Capture
 ) -> None:
-    """Every 97th byte of the file; exit codes are those a person can act on."""
+    """Every 397th byte of the file; exit codes are those a person can act on."""
     box = StoryBox(tmp_path)
     path = box.paths.log / "log.db"
     connection = apsw.Connection(str(path))
@@ -190,7 +209,7 @@ def test_any_flipped_byte_of_the_database_is_an_answer_and_never_a_traceback(
     connection.close()
     whole = path.read_bytes()
     allowed = {0, 1, ExitCode.STORE, ExitCode.CONFIG, ExitCode.USAGE}
-    for at in range(0, len(whole), 97):
+    for at in range(0, len(whole), 397):
         changed = bytearray(whole)
         changed[at] ^= 0x41
         path.write_bytes(bytes(changed))

@@ -16,7 +16,7 @@ from appliance.audit.chain_svg import svg
 from appliance.audit.chain_text import text_lines
 from appliance.audit.chain_words import tell
 from appliance.audit.outcome import Trade, outcome_of, trade_of
-from appliance.audit.provenance import MAX_ENTRIES, Chain, chain_of_entry, chain_of_order
+from appliance.audit.provenance import MAX_ENTRIES, Chain, Link, chain_of_entry, chain_of_order
 from appliance.audit.records import Record, decode_entry
 from appliance.domain.errors import PeerError
 from appliance.portfolio.lots import Lots
@@ -43,8 +43,9 @@ class Records:
         named = [(record, str(record.data.get("order_id"))) for record in self._records()]
         return [record for record, name in named if name == order_id or name.startswith(f"{order_id}-")]
 
-    def citing(self, first: int, stop: int) -> list[Record]:
-        return [record for record in self._records() if first <= record.i < stop and record.causes]
+    def citing(self, first: int, stop: int) -> list[Link]:
+        asked = (record for record in self._records() if first <= record.i < stop and record.causes)
+        return [Link(record.i, record.kind, record.causes) for record in asked]
 
     def last_before(self, kind: str, index: int) -> Record | None:
         return next((r for r in reversed(self._records()) if r.kind == kind and r.i < index), None)
