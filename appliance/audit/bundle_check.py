@@ -193,7 +193,10 @@ class _Records:
 
     def take(self, index: int, body: bytes) -> None:
         """The next entry's bytes."""
-        record = decode_entry(body)
+        try:
+            record = decode_entry(body)
+        except PeerError as error:
+            raise PeerError(bundle.ENTRIES, f"entry {index} is no record: {error.why}") from error
         if record.i != index:
             raise PeerError(bundle.ENTRIES, f"entry {index} says it is entry {record.i}")
         if record.n != self._next.get(record.src, record.n):

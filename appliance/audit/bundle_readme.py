@@ -14,7 +14,7 @@ outside (the clock was stepped). That nothing of that time lies before or after 
 is a statement of whoever made this export, signed in the file "manifest".
 
 WHAT YOU NEED FIRST
-The public keys log.vkey and export.vkey (and witness.vkey), from the owner, on another way
+The public keys log.vkey and export.vkey (and witness.vkey), from the owner, by another way
 than this bundle. The ones in trust/ must be the same: a bundle that brings its own keys
 proves nothing. A key is the text  name+id+base64(type byte, 32 bytes Ed25519 key).
 
@@ -44,8 +44,9 @@ WITHOUT IT
 
 THE ENTRIES
 One JSON object a line (RFC 8785): "i" number in the log, "kind" what it is about, "utc_ns" and
-"mono_ns" both clocks in nanoseconds, "src" and "n" who wrote it and its how manieth, "causes"
-the numbers of the entries it follows from, "data" the content. Prices and sums are texts.
+"mono_ns" both clocks in nanoseconds, "src" who wrote it and "n" how many that source had
+written before, "causes" the numbers of the entries it follows from, "data" the content.
+Prices and sums are texts.
 
 Entries describe order flow: keep this file as you keep accounts. It contains no secret key.
 """

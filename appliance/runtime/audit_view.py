@@ -15,7 +15,7 @@ from appliance.audit.select import printable, summary
 from appliance.audit.tiles import WIDTH, Tile, tile_of
 from appliance.domain.errors import PeerError, StoreError
 from appliance.runtime.paths import Paths, need_log
-from appliance.runtime.terminal import Terminal
+from appliance.runtime.terminal import LINE_EVERY_S, Terminal
 from appliance.storage.log_query import StoredEntry
 from appliance.storage.log_reader import LogReader
 
@@ -154,21 +154,31 @@ def stamp(utc_ns: int) -> str:
 
 
 class Scan:
-    """Tells on a terminal how far a long look through the log has come; nothing elsewhere."""
+    """Tells how far a long look through the log has come: a line that moves on a terminal, one every 10 s
+    elsewhere. total: 0 if nobody knows."""
 
     def __init__(self, terminal: Terminal, total: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._terminal = terminal
         self._total = total
         self._clock = clock
-        self._next = clock() + _EVERY_S
+        self._every_s = _EVERY_S if terminal.live else LINE_EVERY_S
+        self._begun = clock()
+        self._next = self._begun + self._every_s
         self._done = 0
 
     def add(self, entries: int) -> None:
         """So many more were looked at."""
         self._done += entries
         if self._clock() >= self._next:
-            self._next = self._clock() + _EVERY_S
-            self._terminal.transient(f"{self._done} of {self._total} entries looked at")
+            self._next = self._clock() + self._every_s
+            tell = self._terminal.transient if self._terminal.live else self._terminal.say
+            tell(self._text(self._clock() - self._begun))
+
+    def _text(self, took_s: float) -> str:
+        rate = int(self._done / took_s) if took_s > 0 else 0
+        of = f" of {self._total}" if self._total else ""
+        left = f", {max(0, self._total - self._done) // rate} s left" if rate and self._total else ""
+        return f"{self._done}{of} entries, {rate}/s{left}"
 
     def end(self) -> None:
         """Takes the line away."""

@@ -108,18 +108,20 @@ def find_chain(log: ChainReader, what: str, *, deep: bool) -> Chain:
 
 
 def _outcome(reader: LogReader, chain: Chain, what: str) -> str:
-    """Of the order that was asked about, else of the first one in the chain."""
+    """Of the order that was asked about; of an entry number, of the first order that traded in its chain."""
     fills = [record for record in chain.records.values() if record.kind == "fill"]
-    orders = [str(record.data.get("order_id")) for record in fills]
-    order = what if what in orders else next(iter(orders), "")
-    if not order:
-        verdicts = [r for r in chain.records.values() if r.kind == "verdict"]
-        return "nothing was traded" if verdicts else ""
-    own = next(record for record in fills if record.data.get("order_id") == order)
+    if not what.isdigit():
+        fills = [record for record in fills if record.data.get("order_id") == what]
+    if not fills:
+        judged = any(record.kind == "verdict" for record in chain.records.values())
+        return "nothing was traded" if judged else ""
+    own = fills[0]
+    order = str(own.data.get("order_id"))
     trades = list(_trades(reader, own))
     if not trades:
         return "the fills do not tell enough"
-    return outcome_of(order, trades).text(len(str(own.data.get("qty")).partition(".")[2]))
+    text = outcome_of(order, trades).text(len(str(own.data.get("qty")).partition(".")[2]))
+    return text if order == what else f"{order}: {text}"
 
 
 def _trades(reader: LogReader, own: Record) -> Iterator[Trade]:

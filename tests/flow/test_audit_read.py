@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import re
 from pathlib import Path
@@ -11,6 +12,7 @@ import apsw
 import pytest
 
 from appliance.domain.exit_codes import ExitCode
+from appliance.runtime.audit_view import Scan
 from appliance.runtime.cli import main
 from appliance.runtime.cmd_audit_read import run_tail
 from appliance.runtime.terminal import Terminal
@@ -137,9 +139,28 @@ def test_a_scan_on_a_terminal_says_how_far_it_is(box: StoryBox, monkeypatch: pyt
     said: list[str] = []
     monkeypatch.setattr(Terminal, "transient", lambda _self, text: said.append(text))
     monkeypatch.setattr("appliance.runtime.audit_view._EVERY_S", 0.0)
+    monkeypatch.setattr("sys.stderr", _Screen())
     assert box.run("grep trip") == 0
-    assert "22 of 22 entries looked at" in said
+    assert re.fullmatch(r"22 of 22 entries, \d+/s(, 0 s left)?", said[-2])
     assert said[-1] == ""
+
+
+class _Screen(io.StringIO):
+    """A terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_elsewhere_a_scan_says_a_line_every_ten_seconds(capsys: Capture) -> None:
+    """With rate and what is left; nothing before, so that short ones are quiet."""
+    seconds = iter((0.0, 9.9, 10.0, 10.0, 10.0, 19.0))
+    scan = Scan(Terminal(color=False, quiet=False), 500, lambda: next(seconds))
+    scan.add(90)
+    scan.add(10)
+    scan.add(100)
+    scan.end()
+    assert capsys.readouterr().err == "100 of 500 entries, 10/s, 40 s left\n"
 
 
 def damage(box: StoryBox, index: int, body: bytes) -> None:

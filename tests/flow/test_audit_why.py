@@ -28,6 +28,10 @@ def test_an_order_is_explained_with_its_result(box: StoryBox, capsys: Capture) -
     assert "\x1b" not in text
     assert box.run("why", SELL) == 0
     assert "on 1.00, it closed il-aaaa" in capsys.readouterr().out
+    assert box.run("why 12") == 0
+    assert "outcome  il-bbbb: P&L +9.8000000000" in capsys.readouterr().out
+    assert box.run("why", f"{BUY}-s") == 0
+    assert "outcome  nothing was traded" in capsys.readouterr().out
     assert box.run("why 18") == 0
     assert "nothing was traded" in capsys.readouterr().out
 
