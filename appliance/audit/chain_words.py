@@ -47,9 +47,11 @@ class Story(Struct, frozen=True, kw_only=True):
     notes: tuple[str, ...]
 
 
-def tell(chain: Chain, asked: str, outcome: str, stamp: Stamp) -> Story:
-    """The story of a chain. asked: what the person typed.  outcome: what came of it, empty if no order."""
-    facts = [("who", _who(chain)), ("under", _config(chain.config)), ("limits", _limits(chain))]
+def tell(chain: Chain, asked: str, outcome: str, stamp: Stamp, mode: str = "") -> Story:
+    """The story of a chain. asked: what the person typed.  outcome: what came of it, empty if no order.
+    mode: the box's when it was decided, empty if nobody looked."""
+    facts = [("who", _who(chain)), ("mode", mode), ("under", _config(chain.config))]
+    facts.append(("limits", _limits(chain)))
     facts.append(("outcome", outcome))
     missing = [f"entry {entry} names {cause} as its cause: it is missing" for entry, cause in chain.missing]
     notes = tuple(printable(note) for note in (*missing, *chain.notes))

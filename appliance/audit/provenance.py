@@ -61,8 +61,9 @@ class Chain(Struct, frozen=True, kw_only=True):
 
     records: all entries of the chain, ascending.  focus: the numbers that were asked about.
     children: cause → what names it, ascending.  roots: entries whose causes are not in the chain.
-    config: the configuration in force.  depth: longest way from a root, in links.
+    config: the configuration in force when it was decided.  depth: longest way from a root, in links.
     missing: (entry, cause it names that is not there).  notes: what else a reader must know.
+    decided: number of its first verdict, of its first entry if it has none.
     """
 
     records: dict[int, Record]
@@ -70,6 +71,7 @@ class Chain(Struct, frozen=True, kw_only=True):
     children: dict[int, tuple[int, ...]]
     roots: tuple[int, ...]
     config: Record | None
+    decided: int
     depth: int
     missing: tuple[tuple[int, int], ...]
     notes: tuple[str, ...]
@@ -100,9 +102,8 @@ class _Builder:
 
     def build(self, about: Sequence[Record | PeerError]) -> Chain:
         """Focus, up, down, then the shape."""
-        focus = [record for found in about if (record := self._readable(found)) is not None]
-        for record in focus:
-            self._take(record)
+        readable = [record for found in about if (record := self._readable(found)) is not None]
+        focus = [record for record in readable if self._take(record)]
         self._up([record.i for record in focus])
         # What an order's entries follow from, its intent, is where the rest of its story hangs.
         wishes = {cause for r in focus if "order_id" in r.data for cause in r.causes if cause < r.i}
@@ -169,6 +170,8 @@ class _Builder:
             self._notes.append(f"effects after entry {stop - 1} are shown for its orders only (--deep: all)")
 
     def _shape(self, focus: frozenset[int]) -> Chain:
+        verdicts = [index for index, record in self._records.items() if record.kind == "verdict"]
+        decided = min(verdicts or self._records, default=0)
         children: dict[int, list[int]] = {}
         roots, level = [], dict.fromkeys(self._records, 0)
         for index in sorted(self._records):
@@ -184,14 +187,9 @@ class _Builder:
             focus=focus,
             children={cause: tuple(effects) for cause, effects in children.items()},
             roots=tuple(roots),
-            config=self._config(),
+            config=self._readable(self._log.last_before("config", decided)),
+            decided=decided,
             depth=max(level.values(), default=0),
             missing=tuple(sorted(self._missing)),
             notes=tuple(dict.fromkeys(self._notes)),
         )
-
-    def _config(self) -> Record | None:
-        """In force when the decision was taken: before its first verdict, or before the first entry."""
-        decided = [index for index, record in self._records.items() if record.kind == "verdict"]
-        before = min(decided or self._records, default=0)
-        return self._readable(self._log.last_before("config", before))

@@ -139,13 +139,13 @@ class NewBundle:
             raise CannotCreateError("the bundle was not made", f"no such directory ({self._place.parent})")
         self.directory = self._place.with_name(f".{self._place.name}.new")
         self._packed = self._place.with_name(f".{self._place.name}.tmp")
-        with _cannot_create(self._place):
+        with cannot_create(self._place):
             shutil.rmtree(self.directory, ignore_errors=True)
             self.directory.mkdir(mode=0o755)
 
     def finish(self) -> None:
         """Durable and complete under its name when this returns."""
-        with _cannot_create(self._place):
+        with cannot_create(self._place):
             if self._place.suffix in (".zip", ".tar"):
                 (_zip if self._place.suffix == ".zip" else _tar)(self.directory, self._packed)
                 _sync(self._packed)
@@ -174,7 +174,8 @@ def _sync(path: Path) -> None:
 
 
 @contextmanager
-def _cannot_create(place: Path) -> Iterator[None]:
+def cannot_create(place: Path) -> Iterator[None]:
+    """A full disk, a missing permission: CannotCreateError, naming the bundle's place."""
     try:
         yield
     except OSError as error:

@@ -21,7 +21,7 @@ from appliance.domain.errors import CannotCreateError, ConfigError, PeerError, S
 from appliance.runtime.audit_times import parse_moment
 from appliance.runtime.audit_trust import EXPORT, Head, TrustedKeys, best_head, cosigned_by, read_trust
 from appliance.runtime.audit_view import VERIFY, Damage, Printer, Scan, open_log, read_record, stamp
-from appliance.runtime.bundle_files import NewBundle, open_bundle
+from appliance.runtime.bundle_files import NewBundle, cannot_create, open_bundle
 from appliance.runtime.paths import Paths, need_state
 from appliance.runtime.terminal import Terminal
 from appliance.storage.durable import create_file
@@ -88,7 +88,8 @@ def _make(paths: Paths, options: argparse.Namespace, terminal: Terminal) -> int:
         head, facts = _range(reader, trust, from_ns, to_ns, terminal)
         new = NewBundle(Path(options.out))
         try:
-            _fill(new.directory, reader, head, facts, trust, key, terminal)
+            with cannot_create(Path(options.out)):
+                _fill(new.directory, reader, head, facts, trust, key, terminal)
             _prove(new.directory, trust, key)
             new.finish()
         finally:

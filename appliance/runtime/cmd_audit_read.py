@@ -76,7 +76,7 @@ class Search:
         self._wanted = wanted
         self._judging = Judge(reader)
         self._terminal = terminal
-        self._modes = self._track() if wanted.mode else None
+        self._modes = mode_track(reader) if wanted.mode else None
 
     def run(self, first: int = 0, stop: int | None = None, *, newest: bool = False) -> Found:
         """Entries [first, stop) that match, oldest first or `newest` first; damaged ones are told too."""
@@ -94,7 +94,7 @@ class Search:
     def renew(self) -> None:
         """The log has grown: modes are read again."""
         if self._wanted.mode:
-            self._modes = self._track()
+            self._modes = mode_track(self._reader)
 
     def _judge(self, entry: StoredEntry) -> Record | Damage | None:
         wanted = self._wanted
@@ -120,14 +120,16 @@ class Search:
         kind = next(iter(kinds)) if len(kinds) == 1 else ""
         yield from self._reader.query.pages(first, stop, kind, newest=newest)
 
-    def _track(self) -> ModeTrack:
-        told = [
-            record
-            for kind in ("mode", "start")
-            for entry in self._reader.entries_of_kind(kind)
-            if isinstance(record := read_record(entry), Record)
-        ]
-        return ModeTrack(sorted(told, key=lambda record: record.i))
+
+def mode_track(reader: LogReader) -> ModeTrack:
+    """The modes of the whole log so far; a damaged entry tells none."""
+    told = [
+        record
+        for kind in ("mode", "start")
+        for entry in reader.entries_of_kind(kind)
+        if isinstance(record := read_record(entry), Record)
+    ]
+    return ModeTrack(sorted(told, key=lambda record: record.i))
 
 
 def run_tail(

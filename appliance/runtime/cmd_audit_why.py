@@ -13,13 +13,14 @@ from pathlib import Path
 
 from appliance.audit.chain_svg import svg
 from appliance.audit.chain_text import text_lines
-from appliance.audit.chain_words import tell
+from appliance.audit.chain_words import Story, tell
 from appliance.audit.outcome import Trade, outcome_of, trade_of
 from appliance.audit.provenance import WINDOW, Chain, Link, chain_of_entry, chain_of_order
 from appliance.audit.records import Record, entry_bytes
 from appliance.audit.select import Filter
 from appliance.domain.errors import PeerError, UsageError
 from appliance.runtime.audit_view import Damage, Judge, Printer, open_log, read_record, stamp
+from appliance.runtime.cmd_audit_read import mode_track
 from appliance.runtime.paths import Paths
 from appliance.runtime.terminal import Terminal
 from appliance.storage.durable import create_file
@@ -74,16 +75,17 @@ def run_why(paths: Paths, options: argparse.Namespace, terminal: Terminal) -> in
     try:
         chain = find_chain(ChainReader(reader), options.what, deep=options.deep)
         outcome = _outcome(reader, chain, options.what)
+        mode = mode_track(reader).at(chain.decided)
     finally:
         reader.close()
-    story = tell(chain, options.what, outcome, stamp)
+    story = tell(chain, options.what, outcome, stamp, mode)
     times = {index: int(record.utc_ns) for index, record in chain.records.items()}
     if options.svg is not None:
         target = Path(options.svg)
         create_file(target.absolute(), svg(story, stamp, times).encode())
         terminal.say(f"wrote {target}")
     elif options.json:
-        print(json.dumps(_as_json(chain, outcome, story.notes)))
+        print(json.dumps(_as_json(chain, story, outcome, mode)))
     else:
         printer = Printer(as_json=False, color=not options.no_color)
         for line, style in text_lines(story, stamp, times):
@@ -140,13 +142,14 @@ def _trades(reader: LogReader, own: Record) -> Iterator[Trade]:
                 yield trade
 
 
-def _as_json(chain: Chain, outcome: str, notes: tuple[str, ...]) -> dict[str, object]:
+def _as_json(chain: Chain, story: Story, outcome: str, mode: str) -> dict[str, object]:
     return {
         "focus": sorted(chain.focus),
         "depth": chain.depth,
         "config": chain.config.i if chain.config is not None else None,
         "entries": [json.loads(entry_bytes(record)) for record in chain.records.values()],
         "missing": [list(pair) for pair in chain.missing],
+        "mode": mode,
         "outcome": outcome,
-        "notes": list(notes),
+        "notes": list(story.notes),
     }

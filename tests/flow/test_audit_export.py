@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import errno
 import io
 import json
 import shutil
@@ -314,6 +315,20 @@ def test_errors_say_what_to_do(
     error = capsys.readouterr().err
     assert said in error
     assert " DO: " in error
+    assert [each.name for each in tmp_path.iterdir()] == ["box"]
+
+
+def test_a_full_disk_leaves_no_half_bundle(
+    box: StoryBox, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At any file: exit 73, nothing under the name, nothing beside it."""
+
+    def full(_path: Path, _data: bytes) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    assert box.run("export --out", str(tmp_path / "out.zip")) == ExitCode.CANNOT_CREATE
+    assert "No space left on device" in capsys.readouterr().err
     assert [each.name for each in tmp_path.iterdir()] == ["box"]
 
 

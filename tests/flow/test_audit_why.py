@@ -24,6 +24,7 @@ def test_an_order_is_explained_with_its_result(box: StoryBox, capsys: Capture) -
     assert box.run("why", BUY) == 0
     text = capsys.readouterr().out
     assert "outcome  P&L +9.8000000000 after fees of 0.2000000000 on 1.00, closed by il-bbbb" in text
+    assert "mode     NORMAL" in text
     assert "#5 2023-11-14T22:13:25Z signal: trend wants LONG SPX" in text
     assert "\x1b" not in text
     assert box.run("why", SELL) == 0

@@ -78,7 +78,7 @@ def test_an_order_s_chain_goes_from_the_signal_to_the_leg_s_last_state() -> None
     assert (chain.focus, chain.roots, chain.depth) == (frozenset({8, 9, 10, 11}), (5,), 3)
     assert chain.children == {5: (6,), 6: (7,), 7: (8, 9, 10, 11)}
     assert chain.config is not None
-    assert chain.config.i == 2
+    assert (chain.config.i, chain.decided) == (2, 8)
     assert (chain.missing, chain.notes) == ((), ())
 
 
@@ -137,6 +137,15 @@ def test_a_chain_without_end_is_cut_and_says_so() -> None:
     assert chain.depth == MAX_ENTRIES - 1
     assert "cut at 1000 entries" in chain.notes[0]
     assert len(tell(chain, "x", "", str).rows) == MAX_ENTRIES
+
+
+def test_an_order_of_too_many_entries_is_cut_too() -> None:
+    """What was asked about is no exception."""
+    states = [record(index, 0, kind="order", order_id="il-x") for index in range(1, MAX_ENTRIES + 50)]
+    chain = of_order(Records([record(0), *states]), "il-x")
+    assert len(chain.records) == MAX_ENTRIES
+    assert chain.focus <= chain.records.keys()
+    assert "cut at 1000 entries: there are more" in chain.notes
 
 
 def test_an_entry_with_two_causes_is_told_once_in_full() -> None:
