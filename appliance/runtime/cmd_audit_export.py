@@ -25,7 +25,7 @@ from appliance.runtime.bundle_files import NewBundle, cannot_create, open_bundle
 from appliance.runtime.paths import Paths, need_state
 from appliance.runtime.terminal import Terminal
 from appliance.storage.durable import create_file
-from appliance.storage.keys import create_key, read_signing_key, read_verifier
+from appliance.storage.keys import create_key, read_signing_key
 from appliance.storage.log_reader import LogReader
 
 EXPORT_STEM = "export"
@@ -50,12 +50,12 @@ def make_export_key(paths: Paths, origin: str) -> bool:
 
     Makes what is missing; False if nothing was. A key is never replaced.
     """
-    trusted, made = paths.trust / EXPORT, False
-    if not (paths.keys / f"{EXPORT_STEM}.key").exists():
+    private, trusted, made = paths.keys / f"{EXPORT_STEM}.key", paths.trust / EXPORT, False
+    if not private.exists():
         create_key(paths.keys, EXPORT_STEM, origin + bundle.EXPORT_NAME, NOTE_KEY)
         made = True
     if not trusted.exists():
-        create_file(trusted, f"{read_verifier(paths.keys / EXPORT, NOTE_KEY).vkey}\n".encode())
+        create_file(trusted, f"{read_signing_key(private).verifier().vkey}\n".encode())
         made = True
     return made
 

@@ -255,7 +255,7 @@ def test_broken_archives_are_findings(box: StoryBox, tmp_path: Path, capsys: Cap
     assert check(box, place) == 1
     assert "more than once" in capsys.readouterr().out
     link = tarfile.TarInfo("manifest")
-    link.type, link.linkname = tarfile.SYMTYPE, "/etc/hostname"
+    link.type, link.linkname = tarfile.SYMTYPE, "../elsewhere"
     stream = io.BytesIO()
     with tarfile.open(fileobj=stream, mode="w") as tar:
         tar.addfile(link)
@@ -338,6 +338,10 @@ def test_without_its_key_nothing_is_exported(tmp_path: Path, capsys: Capture) ->
     assert box.run("export --out", str(tmp_path / "out")) == ExitCode.CONFIG
     assert "DO: interlock audit export --make-key" in capsys.readouterr().err
     assert box.run("export --make-key") == 0
+    own = (box.paths.trust / "export.vkey").read_bytes()
+    (box.paths.trust / "export.vkey").unlink()
+    assert box.run("export --make-key") == 0
+    assert (box.paths.trust / "export.vkey").read_bytes() == own
     (box.paths.trust / "export.vkey").write_bytes((box.paths.trust / "log.vkey").read_bytes())
     assert box.run("export --out", str(tmp_path / "out")) == ExitCode.CONFIG
 
