@@ -18,6 +18,7 @@ import pytest
 
 from appliance.audit.bundle import encode_sums, sha256
 from appliance.audit.notes import Note, parse_note
+from appliance.audit.records import encode_entry
 from appliance.domain.exit_codes import ExitCode
 from appliance.runtime.cli import main
 from appliance.storage.keys import read_signing_key
@@ -357,3 +358,13 @@ def test_a_damaged_log_is_not_exported(box: StoryBox, tmp_path: Path, capsys: Ca
     assert box.run("export --out", str(tmp_path / "out")) == ExitCode.STORE
     assert "DO: interlock audit verify" in capsys.readouterr().err
     assert [each.name for each in tmp_path.iterdir()] == ["box"]
+
+
+def test_a_number_a_source_left_out_is_noticed(tmp_path: Path, capsys: Capture) -> None:
+    """Signed, chained and whole otherwise: the log itself lacks an entry, and no bundle hides that."""
+    box = StoryBox(tmp_path / "box", [])
+    box.bodies = [encode_entry(i, "core", i + (i > 3), made) for i, made in enumerate(story())]
+    box.write(len(box.bodies))
+    assert box.run("export --make-key") == 0
+    assert box.run("export --out", str(tmp_path / "out")) == ExitCode.STORE
+    assert "entries.jsonl: entry 4: number 4 of source core is left out" in capsys.readouterr().err
