@@ -161,6 +161,11 @@ def decode_entry(body: bytes) -> Record:
     return record
 
 
+def entry_bytes(record: Record) -> bytes:
+    """The bytes a record was decoded from: `decode_entry` takes no others."""
+    return _encode(record)
+
+
 @lru_cache(maxsize=64)
 def _is_source(source: str) -> bool:
     return _SOURCE.fullmatch(source) is not None

@@ -12,6 +12,7 @@ from typing import Any
 
 from appliance.domain.errors import InterlockError
 from appliance.domain.exit_codes import ExitCode
+from appliance.runtime.cli_audit import add_audit
 
 _VERBS: dict[str, tuple[str, str, str]] = {
     # verb: (module:function, help, example)
@@ -31,11 +32,6 @@ _VERBS: dict[str, tuple[str, str, str]] = {
     "operator": ("", "signed commands: arm without a key switch, reset the peak", "interlock operator arm"),
     "config": ("cmd_config:run_config", "show the configuration in force", "interlock config --example"),
     "doctor": ("cmd_config:run_doctor", "look for what is missing on this machine", "interlock doctor"),
-}
-_AUDIT = {
-    "verify": ("cmd_audit:run_verify", "check the whole log"),
-    "tail": ("cmd_audit:run_tail", "the newest entries"),
-    "show": ("cmd_audit:run_show", "one entry, an order's entries, or all of one kind"),
 }
 _OPERATOR = {
     "keygen": (
@@ -133,7 +129,7 @@ def _parser() -> argparse.ArgumentParser:
         made.set_defaults(target=target)
         _ADDERS.get(verb, _nothing)(made)
         if verb == "audit":
-            _add_audit(made, common)
+            add_audit(made, common)
         if verb == "operator":
             _add_operator(made, common)
     return parser
@@ -171,20 +167,6 @@ def _add_alerts(parser: argparse.ArgumentParser) -> None:
 
 def _add_config(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--example", action="store_true", help="print a commented configuration that loads")
-
-
-def _add_audit(parser: argparse.ArgumentParser, common: argparse.ArgumentParser) -> None:
-    verbs = parser.add_subparsers(dest="audit_command", metavar="VERB", required=True)
-    for verb, (target, text) in _AUDIT.items():
-        example = {"tail": "tail -n 50", "show": "show trip", "verify": "verify"}[verb]
-        made = verbs.add_parser(
-            verb, parents=[common], help=text, description=text, epilog=f"example: interlock audit {example}"
-        )
-        made.set_defaults(target=target)
-        if verb == "tail":
-            made.add_argument("-n", "--count", type=int, default=20, help="how many")
-        if verb == "show":
-            made.add_argument("what", help="entry number, order id, or kind such as trip, fill, verdict")
 
 
 def _add_operator(parser: argparse.ArgumentParser, common: argparse.ArgumentParser) -> None:

@@ -1,4 +1,4 @@
-"""`interlock audit tail|show|verify` (`interlock verify` is the same): reading and checking the log."""
+"""`interlock audit verify` (`interlock verify` is the same): checking the whole log."""
 
 from __future__ import annotations
 
@@ -6,18 +6,14 @@ import argparse
 import json
 import time
 
-from appliance.audit.records import KINDS, Record, decode_entry
 from appliance.audit.report import Report
 from appliance.audit.verify import Trust, verify
-from appliance.domain.errors import UsageError
-from appliance.domain.ids import OrderId
 from appliance.runtime.paths import Paths, need_state
 from appliance.runtime.terminal import Terminal
 from appliance.storage.keys import read_key_text
-from appliance.storage.log_reader import LogReader, StoredEntry
+from appliance.storage.log_reader import LogReader
 
 NOT_VERIFIED = "NOT VERIFIED:"
-_SHOWN = 110
 
 
 def run_verify(paths: Paths, options: argparse.Namespace, terminal: Terminal) -> int:
@@ -43,62 +39,6 @@ def run_verify(paths: Paths, options: argparse.Namespace, terminal: Terminal) ->
         for line in _said(report, time.monotonic() - started, terminal):
             print(line)
     return 0 if report.ok else 1
-
-
-def run_tail(paths: Paths, options: argparse.Namespace, _terminal: Terminal) -> int:
-    """The newest entries, oldest first, one line each."""
-    need_state(paths)
-    reader = LogReader(paths.log)
-    try:
-        size = reader.size()
-        for entry in reader.entries(max(0, size - options.count), size):
-            _print_line(entry, as_json=options.json)
-    finally:
-        reader.close()
-    return 0
-
-
-def run_show(paths: Paths, options: argparse.Namespace, _terminal: Terminal) -> int:
-    """One entry in full by its number; every entry about an order by its id; or all of one kind."""
-    need_state(paths)
-    reader = LogReader(paths.log)
-    try:
-        found = list(_select(reader, options.what))
-    finally:
-        reader.close()
-    for entry in found:
-        if options.json or len(found) > 1:
-            _print_line(entry, as_json=options.json)
-        else:
-            print(json.dumps(json.loads(entry.body), indent=2, sort_keys=True))
-    return 0 if found else 1
-
-
-def _select(reader: LogReader, what: str) -> list[StoredEntry]:
-    if what.isdigit():
-        index = int(what)
-        return list(reader.entries(index, index + 1)) if index < reader.size() else []
-    if what in KINDS:
-        return list(reader.entries_of_kind(what))
-    found = list(reader.entries_about(OrderId(what)))
-    if not found and not what.startswith("il-"):
-        kinds = ", ".join(KINDS)
-        raise UsageError(f"{what!r} is no entry number, order id or kind", f"kinds are {kinds}")
-    return found
-
-
-def _print_line(entry: StoredEntry, *, as_json: bool) -> None:
-    if as_json:
-        print(entry.body.decode("utf-8"))
-        return
-    record = decode_entry(entry.body)
-    stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(int(record.utc_ns) // 10**9))
-    print(f"{entry.index:>7} {stamp}Z {record.kind:<13} {_summary(record)}"[: _SHOWN + 40])
-
-
-def _summary(record: Record) -> str:
-    pairs = (f"{key}={value}" for key, value in record.data.items() if not isinstance(value, dict | list))
-    return " ".join(pairs)
 
 
 def _said(report: Report, took_s: float, terminal: Terminal) -> list[str]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from appliance.audit.notes import COSIGNATURE_KEY, NOTE_KEY
 from appliance.domain.errors import CannotCreateError
 from appliance.memory import schema_store
+from appliance.runtime.cmd_audit_export import make_export_key
 from appliance.runtime.config import Config
 from appliance.runtime.config_load import EXAMPLE, load_config
 from appliance.runtime.paths import Paths
@@ -95,6 +96,7 @@ def _keys_and_stores(paths: Paths, config: Config) -> None:
     log_key = paths.keys / "log.key"
     if not log_key.exists():
         create_log_key(paths.keys, origin)
+    make_export_key(paths, origin)
     log_vkey = read_verifier(paths.keys / "log.vkey", NOTE_KEY)
     _write_once(paths.trust / "log.vkey", f"{log_vkey.vkey}\n")
     for name in COSIGNERS:  # what each of them says is not the same, so each has a key of its own

@@ -138,10 +138,15 @@ def ensure_runtime(paths: Paths) -> None:
         raise ConfigError("the run-time directory's path is too long", str(directory), "use --runtime DIR")
 
 
-def need_state(paths: Paths) -> None:
-    """Raises ConfigError if `interlock init` has not run here, NoPermissionError if we may not write."""
+def need_log(paths: Paths) -> None:
+    """Raises ConfigError if `interlock init` has not run here; enough for who only reads."""
     if not paths.state.is_dir() or not paths.log.is_dir():
         raise ConfigError("there is no appliance here", str(paths.state), "interlock init")
+
+
+def need_state(paths: Paths) -> None:
+    """As `need_log`; NoPermissionError if we may not write."""
+    need_log(paths)
     if not os.access(paths.state, os.W_OK | os.X_OK):
         raise NoPermissionError(
             "the state directory cannot be written", str(paths.state), "run it as the user who owns it"

@@ -39,6 +39,16 @@ class Terminal:
         self._stream.write(text + "\n")
         self._stream.flush()
 
+    def transient(self, text: str) -> None:
+        """A line that the next one replaces, on a terminal only; empty takes it away."""
+        if self._quiet or not self.live:
+            return
+        self._clear()
+        if text:
+            self._stream.write("\r" + text)
+            self._stream.flush()
+            self._bar_shown = True
+
     def progress(self, status: Status) -> None:
         """A bar on a terminal, one line every 10 s elsewhere; a change of mode is always said."""
         if status.mode != self._last_mode:

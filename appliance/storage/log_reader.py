@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import msgspec
 from msgspec import Struct
@@ -24,26 +23,15 @@ from appliance.domain.ids import OrderId
 from appliance.domain.order import Order
 from appliance.storage import log_schema as schema
 from appliance.storage.durable import read_file
+from appliance.storage.log_query import PAGE, EntryQuery, StoredEntry
 from appliance.storage.log_tree import TreeRows
-from appliance.storage.sqlite import open_store, store_errors
+from appliance.storage.sqlite import open_store
 
-PAGE = 256
 _PUBLISHED = re.compile(
     r"checkpoint|cosigned|tile/(entries|[0-9]{1,2})(/x[0-9]{3})*/[0-9]{3}(\.p/[0-9]{1,3})?"
 )
 _ORDERS = "SELECT body, run, idx FROM orders"
-_COLUMNS = "SELECT idx, kind, utc_ns, ref, body FROM entries"
 _decode_order = msgspec.json.Decoder(Order).decode
-
-
-class StoredEntry(Struct, frozen=True):
-    """One entry with the columns it can be found by. body: the hashed bytes."""
-
-    index: int
-    kind: str
-    utc_ns: int
-    ref: str | None
-    body: bytes
 
 
 class StoredOrder(Struct, frozen=True):
@@ -55,7 +43,7 @@ class StoredOrder(Struct, frozen=True):
 
 
 class LogReader:
-    """Read-only view of one log directory."""
+    """Read-only view of one log directory. query: its entries by kind, order, time and cause."""
 
     def __init__(self, directory: Path) -> None:
         """Raises ConfigError if there is no log, StoreError if it cannot be read."""
@@ -63,6 +51,7 @@ class LogReader:
         self._path = directory / schema.DATABASE
         self._connection = open_store(self._path, schema.VERSION, do=schema.INIT, readonly=True)
         self._rows = TreeRows(self._connection, self._path)
+        self.query = EntryQuery(self._connection, self._path)
 
     def close(self) -> None:
         """Lets go of the database."""
@@ -90,18 +79,15 @@ class LogReader:
 
     def entries_between(self, from_ns: int, to_ns: int) -> Iterator[StoredEntry]:
         """Entries with from_ns ≤ utc_ns < to_ns by time, then index; a replay's times are the market's."""
-        where = "(utc_ns, idx) > (?, ?) AND utc_ns < ?"
-        statement = f"{_COLUMNS} WHERE {where} ORDER BY utc_ns, idx LIMIT {PAGE}"
         after = (from_ns, -1)
-        while rows := self._fetch(statement, (*after, to_ns)):
-            for row in rows:
-                yield StoredEntry(*row)
-            after = (rows[-1][2], rows[-1][0])
+        where = "(utc_ns, idx) > (?, ?) AND utc_ns < ?"
+        while rows := self.query.rows(where, (*after, to_ns), "utc_ns, idx"):
+            yield from rows
+            after = (rows[-1].utc_ns, rows[-1].index)
 
     def last_of_kind(self, kind: str) -> StoredEntry | None:
         """The newest entry of a kind."""
-        rows = self._fetch(f"{_COLUMNS} WHERE kind = ? ORDER BY idx DESC LIMIT 1", (kind,))
-        return StoredEntry(*rows[0]) if rows else None
+        return self.query.last_before(kind, 2**63 - 1)
 
     def orders(self, run: str | None = None) -> list[StoredOrder]:
         """All orders, in the order of their last change; with `run`, that session's."""
@@ -164,32 +150,28 @@ class LogReader:
         """Proof that entry `index` is in the log of a published `size`."""
         return inclusion_proof(index, size, tile_subtrees(size, self._tile))
 
+    def content(self, tile: Tile) -> bytes:
+        """A tile or bundle of any size up to the signed one. Raises StoreError if a part is missing."""
+        return self._rows.content(tile)
+
     def _tile(self, tile: Tile) -> bytes:
         """Tiles come from the entries: they are durable before any file of them exists."""
         return self._rows.content(tile)
 
     def _pages(self, where: str, values: tuple[object, ...], start: int) -> Iterator[StoredEntry]:
-        statement = f"{_COLUMNS} WHERE {where} AND idx >= ? ORDER BY idx LIMIT {PAGE}"
         while True:
-            rows = self._fetch(statement, (*values, start))
-            for row in rows:
-                yield StoredEntry(*row)
+            rows = self.query.rows(f"{where} AND idx >= ?", (*values, start))
+            yield from rows
             if len(rows) < PAGE:
                 return
-            start = rows[-1][0] + 1
+            start = rows[-1].index + 1
 
     def _orders(self, where: str, values: tuple[object, ...]) -> list[StoredOrder]:
         found = []
         statement = f"{_ORDERS} {where} ORDER BY idx, order_id"
-        for body, run, index in self._fetch(statement, values):
+        for body, run, index in self.query.fetch(statement, values):
             try:
                 found.append(StoredOrder(_decode_order(body), run, index))
             except msgspec.MsgspecError as error:
                 raise StoreError("a stored order cannot be read", f"{error} ({self._path})") from error
         return found
-
-    def _fetch(self, statement: str, values: tuple[object, ...]) -> list[tuple[Any, ...]]:
-        with store_errors(self._path):
-            return self._connection.execute(statement, values).fetchall()
-
-

@@ -13,7 +13,7 @@ import sys
 
 from tests.bench.measure import machine, table
 
-NAMES = ("kill", "gate", "orders", "fees", "audit", "startup")
+NAMES = ("kill", "gate", "orders", "fees", "audit", "audit_reading", "startup")
 
 
 def main() -> int:
