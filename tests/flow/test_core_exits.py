@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 import pytest
 from msgspec.structs import replace
 
-from appliance.domain.errors import StoreError, TransportError
+from appliance.domain.errors import PeerError, StoreError, TransportError
 from appliance.domain.ids import OrderId
 from appliance.domain.intent import OrderType, Side
 from appliance.domain.mode import Mode, TripReason
 from appliance.domain.money import Price, Qty
-from appliance.domain.order import OrderState
+from appliance.domain.order import OrderState, VenueEvent, VenueOrder
 from appliance.domain.reasons import Reason
 from appliance.domain.verdict import Approved, Denied, OrderClass
 from appliance.ports import StoppedAtWire
@@ -323,6 +324,48 @@ def test_an_unknown_fate_is_looked_up_and_never_sent_again() -> None:
         assert core.portfolio.disagreement(core.engine.ledger.account()) == ""
 
     asyncio.run(run())
+
+
+@pytest.mark.safety("S4.6")
+@pytest.mark.parametrize("error", [TransportError("down"), PeerError("nonsense")])
+def test_a_venue_that_does_not_answer_is_asked_once_and_every_fate_stays_open(
+    error: TransportError | PeerError,
+) -> None:
+    """Not once for each order: the rest of the round is needed for exits. Asked again, both are known."""
+
+    async def run() -> None:
+        core = Core()
+        await core.market(100_000)
+        submit, look = core.venue.submit, core.venue.order
+
+        async def lose_reply(order: Approved) -> None:
+            await submit(order)
+            raise TransportError("no reply")
+
+        core.venue.submit = lose_reply  # type: ignore[method-assign]
+        for price in (96_000, 96_500):
+            await core.desk.place(core.intent(order_type=OrderType.LIMIT, price=Price(price)))
+        asked: list[OrderId] = []
+
+        async def down(order_id: OrderId) -> VenueOrder | None:
+            asked.append(order_id)
+            raise error
+
+        events = core.venue.events
+        core.venue.order = down  # type: ignore[method-assign]
+        core.venue.events = _nothing  # type: ignore[method-assign]
+        assert await core.exits.reconcile() == 2
+        assert len(asked) == 1
+        assert {order.state for order in core.orders.live()} == {OrderState.UNKNOWN}
+        core.venue.order, core.venue.events = look, events  # type: ignore[method-assign]
+        assert await core.exits.reconcile() == 0
+        assert {order.state for order in core.orders.live()} == {OrderState.WORKING}
+
+    asyncio.run(run())
+
+
+async def _nothing() -> Sequence[VenueEvent]:
+    return []
 
 
 @pytest.mark.safety("S4.6")

@@ -17,36 +17,35 @@ from pathlib import Path
 
 from tests.mutation.mutants import Mutant, modules, mutants
 from tests.processes import ROOT
+from tests.reach import fast_tests, imports, reached
 
 LEAST = 0.90
 TIMEOUT_S = 300
-SLOW = ("tests.box", "tests.processes", "tests.upstream_support")
-"""Test modules that start whole appliances are left out unless they name the module: they take minutes."""
 
 
-def tests_of(path: Path) -> list[str]:
-    """Test files for a module: those that import it, then those about its package, then the whole core."""
+def files_for(path: Path) -> list[str]:
+    """Fast test files for a module: those that import it, by name first; then those that reach its package;
+    then those of the whole core. None starts an appliance: that takes as long as all the others."""
     name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
-    first, second, third = [], [], []
-    for folder in ("unit", "property", "flow", "contract", "faults"):
-        for file in sorted((ROOT / "tests" / folder).glob("test_*.py")):
-            text = file.read_text("utf-8")
-            shown = str(file.relative_to(ROOT))
-            if name in text:
-                first.append(shown)
-            elif any(slow in text for slow in SLOW):
-                continue
-            elif name.rpartition(".")[0] in text:
-                second.append(shown)
-            elif "tests.kit" in text:
-                third.append(shown)
-    return [*first, *second, *third]
+    ranked: list[list[str]] = [[], [], [], []]
+    for shown, module in fast_tests().items():
+        found, own = reached(module), imports()[module]
+        package = name.rpartition(".")[0] + "."
+        if name in own:
+            ranked[0].append(shown)
+        elif name in found:
+            ranked[1].append(shown)
+        elif any(each.startswith(package) for each in found):
+            ranked[2].append(shown)
+        elif "tests.kit" in found:
+            ranked[3].append(shown)
+    return [shown for rank in ranked for shown in rank]
 
 
 def survives(mutant: Mutant) -> tuple[Mutant, bool]:
     """Whether every test passes with it. A mutant that hangs is noticed."""
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider"]
-    command += ["-p", "tests.mutation.plugin", "-m", "not long and not vm", *tests_of(ROOT / mutant.path)]
+    command += ["-p", "tests.mutation.plugin", "-m", "not long and not vm", *files_for(ROOT / mutant.path)]
     env = os.environ | {"INTERLOCK_MUTANT": mutant.name, "PYTHONDONTWRITEBYTECODE": "1"}
     try:
         done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, timeout=TIMEOUT_S, check=False)

@@ -222,6 +222,22 @@ def test_with_nothing_standing_every_class_passes(order_class: OrderClass) -> No
     assert verdict.flags in (Flag.NONE, Flag.STOP_ATTACHED)
 
 
+@pytest.mark.parametrize("act", [_no_limits, _no_source])
+def test_without_limits_nothing_grows_even_if_the_table_let_it(
+    act: Callable[[Core], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A second line behind the table: what there is no limit for cannot be compared with one."""
+    core = _core()
+    intent = _intents(core)[OrderClass.INCREASE]
+    act(core)
+    row = MATRIX[Reason.NO_LIMIT] | {OrderClass.INCREASE: Cell.PASS}
+    monkeypatch.setitem(MATRIX, Reason.NO_LIMIT, row)
+    verdict = core.gate.check(intent)
+    assert isinstance(verdict, Denied)
+    assert verdict.reason is Reason.NO_LIMIT
+    assert verdict.order_class is OrderClass.INCREASE
+
+
 @pytest.mark.safety("S2.14")
 def test_the_table_is_the_one_of_safety_2() -> None:
     """INCREASE never passes a row, CANCEL always; REDUCE is mended where limits or prices are missing."""

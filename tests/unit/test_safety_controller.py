@@ -362,6 +362,20 @@ def test_a_mismatch_that_lasts_becomes_a_hold() -> None:
     assert box.holds.on_box() == ()
 
 
+def test_an_arming_read_while_it_was_being_written_is_looked_at_again() -> None:
+    """The press is counted and the words are not there yet: nothing is lost, nothing is said twice."""
+    box = Box()
+    box.poll()
+    box.guard.press_key("ARMED")
+    written, box.guard.complement = box.guard.complement, 0
+    assert box.poll() is Mode.PAUSED
+    assert box.scribe.of("arm_press") == []
+    box.guard.complement = written
+    assert box.poll() is Mode.NORMAL
+    assert [entry["outcome"] for entry in box.scribe.of("arm_press")] == ["ARMED"]
+    assert box.latch.is_open()
+
+
 @pytest.mark.safety("S1.25")
 @pytest.mark.parametrize(
     ("mode", "epoch", "generation", "kept"),
