@@ -1,7 +1,7 @@
 """The lane: `python -m tests.mutation [--share PERCENT] [--seed N] [--workers N] [module …]`.
 
 Draws mutants by seed, runs the tests of each, and says which survived. Exit 1 below 90 % killed; survivors
-explained in survivors.txt count as killed: nothing could have noticed them.
+explained in survivors.txt count as killed: nothing could have noticed them. Exit 2 if tests fail without one.
 """
 
 from __future__ import annotations
@@ -9,49 +9,43 @@ from __future__ import annotations
 import argparse
 import os
 import random
+import signal
 import subprocess
 import sys
+import tempfile
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
+import pytest
+
+from tests.mutation.contexts import Lines, measure
 from tests.mutation.mutants import Mutant, modules, mutants
 from tests.processes import ROOT
-from tests.reach import fast_tests, imports, reached
 
 LEAST = 0.90
-TIMEOUT_S = 300
+TIMEOUT_S = 400  # four times what all of them take
 
 
-def files_for(path: Path) -> list[str]:
-    """Fast test files for a module: those that import it, by name first; then those that reach its package;
-    then those of the whole core. None starts an appliance: that takes as long as all the others."""
-    name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
-    ranked: list[list[str]] = [[], [], [], []]
-    for shown, module in fast_tests().items():
-        found, own = reached(module), imports()[module]
-        package = name.rpartition(".")[0] + "."
-        if name in own:
-            ranked[0].append(shown)
-        elif name in found:
-            ranked[1].append(shown)
-        elif any(each.startswith(package) for each in found):
-            ranked[2].append(shown)
-        elif "tests.kit" in found:
-            ranked[3].append(shown)
-    return [shown for rank in ranked for shown in rank]
+def survives(mutant: Mutant, lines: Lines) -> tuple[Mutant, bool]:
+    """Whether every test passes with it that runs what it changes."""
+    return mutant, all(passes(stage, mutant.name) for stage in lines.stages(mutant) if stage)
 
 
-def survives(mutant: Mutant) -> tuple[Mutant, bool]:
-    """Whether every test passes with it. A mutant that hangs is noticed."""
+def passes(tests: list[str], mutant: str) -> bool:
+    """Whether these tests pass with a mutant. One that hangs is noticed, and so is one nobody can import.
+    RuntimeError if pytest itself could not run: that says nothing."""
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider"]
-    command += ["-p", "tests.mutation.plugin", "-m", "not long and not vm", *files_for(ROOT / mutant.path)]
-    env = os.environ | {"INTERLOCK_MUTANT": mutant.name, "PYTHONDONTWRITEBYTECODE": "1"}
+    command += ["-p", "tests.mutation.plugin", "-m", "not long and not vm", *tests]
+    env = os.environ | {"INTERLOCK_MUTANT": mutant, "PYTHONDONTWRITEBYTECODE": "1"}
     try:
         done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, timeout=TIMEOUT_S, check=False)
     except subprocess.TimeoutExpired:
-        return mutant, False
-    return mutant, done.returncode == 0
+        return False
+    known = done.returncode in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, -signal.SIGALRM)
+    if not known and b"ERROR collecting" not in done.stdout:
+        raise RuntimeError(f"pytest ended with {done.returncode}: {done.stdout.decode()[-2000:]}")
+    return done.returncode == pytest.ExitCode.OK
 
 
 def explained() -> set[tuple[str, str, str]]:
@@ -69,6 +63,24 @@ def source_of(mutant: Mutant) -> str:
     return (ROOT / mutant.path).read_text("utf-8").splitlines()[mutant.line - 1].strip()
 
 
+def _ask(drawn: list[Mutant], lines: Lines, workers: int) -> tuple[int, int]:
+    """(survivors, survivors that are explained); says each of the former."""
+    known, began, survivors, equal = explained(), time.monotonic(), 0, 0
+    with ThreadPoolExecutor(workers) as pool:
+        asked = [pool.submit(survives, mutant, lines) for mutant in drawn]
+        for done, each in enumerate(as_completed(asked), 1):
+            mutant, alive = each.result()
+            if alive and (mutant.path, source_of(mutant), mutant.what) in known:
+                equal += 1
+            elif alive:
+                survivors += 1
+                print(f"survived: {mutant.path}:{mutant.line} {mutant.what}: {source_of(mutant)}", flush=True)
+            if done % 10 == 0:
+                left_s = (time.monotonic() - began) / done * (len(drawn) - done)
+                print(f"  {done}/{len(drawn)}, {survivors} survived, {left_s / 60:.0f} min left", flush=True)
+    return survivors, equal
+
+
 def main() -> int:
     """See the module."""
     parser = argparse.ArgumentParser(prog="python -m tests.mutation", description=__doc__)
@@ -83,19 +95,14 @@ def main() -> int:
     count = max(1, round(len(everything) * options.share / 100))
     drawn = random.Random(seed).sample(everything, count)
     print(f"{count} of {len(everything)} mutants, --seed {seed}", flush=True)
-    known, began, survivors, equal = explained(), time.monotonic(), [], 0
-    with ThreadPoolExecutor(options.workers) as pool:
-        for done, (mutant, alive) in enumerate(pool.map(survives, drawn), 1):
-            if alive and (mutant.path, source_of(mutant), mutant.what) in known:
-                equal += 1
-            elif alive:
-                survivors.append(mutant)
-                print(f"survived: {mutant.path}:{mutant.line} {mutant.what}: {source_of(mutant)}", flush=True)
-            if done % 10 == 0:
-                left_s = (time.monotonic() - began) / done * (count - done)
-                print(f"  {done}/{count}, {len(survivors)} survived, {left_s / 60:.0f} min left", flush=True)
-    score = 1 - len(survivors) / count
-    print(f"killed {count - len(survivors) - equal}, equal {equal}, survived {len(survivors)}: {score:.1%}")
+    with tempfile.TemporaryDirectory() as folder:
+        print("looking which tests run which line", flush=True)
+        if not measure(Path(folder), options.workers):
+            print("tests fail without a mutant, so nothing can be said. DO: bash tests/run.sh --fast")
+            return 2
+        survivors, equal = _ask(drawn, Lines(Path(folder)), options.workers)
+    score = 1 - survivors / count
+    print(f"killed {count - survivors - equal}, equal {equal}, survived {survivors}: {score:.1%}")
     return 0 if score >= LEAST else 1
 
 

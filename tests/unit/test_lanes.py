@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.coverage import missing, unseen
-from tests.mutation.__main__ import explained, files_for, source_of
-from tests.mutation.mutants import modules, mutants
+from tests.mutation import contexts
+from tests.mutation.__main__ import explained, source_of
+from tests.mutation.mutants import Mutant, modules, mutants
 from tests.processes import ROOT
 from tests.reach import fast_tests, files_that_reach, reached
 from tests.rules.source import modules as sources
-
-GATE = ROOT / "appliance/risk/gate.py"
 
 
 def _report(**file: list[Any]) -> dict[str, Any]:
@@ -53,12 +53,18 @@ def test_reach_goes_through_the_kits_and_stops_at_whole_appliances() -> None:
     assert "tests/flow/test_appliance.py" not in fast_tests()
 
 
-@pytest.mark.parametrize("path", modules(), ids=str)
-def test_every_module_has_tests_that_name_it_or_its_neighbours(path: Any) -> None:
-    """Those that import the module come first: most faults are noticed within seconds."""
-    chosen = files_for(path)
-    assert len(chosen) == len(set(chosen)) > 10
-    assert set(chosen) <= fast_tests().keys()
+@pytest.mark.parametrize(
+    ("line", "lines"), [(3, [3]), (4, [4, 5]), (5, [4, 5]), (6, [6]), (7, [7, 8, 9]), (9, [7, 8, 9])]
+)
+def test_a_mutant_meets_the_tests_of_its_whole_statement(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: int, lines: list[int]
+) -> None:
+    """Of a compound statement its head alone: the line of a change need not be one that is measured."""
+    text = "\n\ndef f(a, b):\n    if (a\n            or b):\n        return 1\n    return max(\n"
+    text += "        a,\n        b)\n"
+    (tmp_path / "m.py").write_text(text)
+    monkeypatch.setattr(contexts, "ROOT", tmp_path)
+    assert list(contexts.lines_of(Mutant("m.py", 0, line, ""))) == lines
 
 
 def test_what_is_explained_is_still_there() -> None:
