@@ -35,9 +35,9 @@ def survives(mutant: Mutant, lines: Lines) -> tuple[Mutant, bool]:
 def passes(tests: list[str], mutant: str) -> bool:
     """Whether these tests pass with a mutant. One that hangs is noticed, and so is one nobody can import.
     RuntimeError if pytest itself could not run: that says nothing."""
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider"]
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "--assert=plain", "-p", "no:cacheprovider"]
     command += ["-p", "tests.mutation.plugin", "-m", "not long and not vm", *tests]
-    env = os.environ | {"INTERLOCK_MUTANT": mutant, "PYTHONDONTWRITEBYTECODE": "1"}
+    env = os.environ | {"INTERLOCK_MUTANT": mutant, "PYTHONDONTWRITEBYTECODE": ""}
     try:
         done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, timeout=TIMEOUT_S, check=False)
     except subprocess.TimeoutExpired:
@@ -96,6 +96,8 @@ def main() -> int:
     drawn = random.Random(seed).sample(everything, count)
     print(f"{count} of {len(everything)} mutants, --seed {seed}", flush=True)
     with tempfile.TemporaryDirectory() as folder:
+        # Compiled once for all of them, beside the checkout; a mutant is compiled by itself and never kept.
+        os.environ["PYTHONPYCACHEPREFIX"] = str(Path(folder) / "compiled")
         print("looking which tests run which line", flush=True)
         if not measure(Path(folder), options.workers):
             print("tests fail without a mutant, so nothing can be said. DO: bash tests/run.sh --fast")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import pkgutil
 
 import msgspec
 import pytest
 
-from tests.mutation.mutants import modules
-from tests.processes import ROOT
+from appliance import orders, risk, safety
 
 OWNED = {"Beside", "Case", "Guard", "Known"}
 """Not values: what one owner keeps up to date, or what only looks like another."""
@@ -24,8 +24,12 @@ BY_POSITION = {
 
 def _structs() -> dict[str, type[msgspec.Struct]]:
     found: dict[str, type[msgspec.Struct]] = {}
-    for path in modules():
-        name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+    modules = [
+        f"{package.__name__}.{module.name}"
+        for package in (orders, risk, safety)
+        for module in pkgutil.iter_modules(package.__path__)
+    ]
+    for name in modules:
         for each, kind in inspect.getmembers(importlib.import_module(name), inspect.isclass):
             if issubclass(kind, msgspec.Struct) and kind.__module__ == name:
                 assert found.setdefault(each, kind) is kind, "two of one name"

@@ -154,6 +154,21 @@ def test_every_boot_starts_shut_and_paused() -> None:
     assert trip.reason is TripReason.NEVER_ARMED
 
 
+def test_a_trip_is_shown_as_stored_only_when_this_one_is() -> None:
+    """Not while the guard's disk is behind, not because an earlier one was, not without a page."""
+    box = Box(armed=True)
+    box.guard.trip(TripReason.TAMPER)
+    box.poll()
+    box.guard.trip(TripReason.KILL_BUTTON, stored=False)
+    for stored, present in ((False, True), (True, True), (False, False)):
+        box.guard.stored = box.guard.state if stored or not present else box.guard.stored
+        box.guard.present = present
+        box.poll()
+        trip = box.safety.standing_trip()
+        assert trip is not None
+        assert trip.stored is stored
+
+
 @pytest.mark.safety("S6.3")
 def test_the_way_from_the_button_to_normal() -> None:
     """EMERGENCY → PAUSED (flat) → NORMAL, one arm press each (SAFETY 6)."""
