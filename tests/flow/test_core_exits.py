@@ -74,6 +74,33 @@ def test_a_sweep_is_confirmed_only_after_the_window_and_by_the_venue() -> None:
     asyncio.run(run())
 
 
+def test_a_sweep_goes_round_four_times_a_second_and_a_new_trip_does_not_wait() -> None:
+    """Not oftener: a venue bans who ignores its limits. What began anew is swept at once."""
+
+    async def run() -> None:
+        core, asked = await _with_entry_and_position(), 0
+        listed = core.venue.open_orders
+
+        async def count() -> Sequence[VenueOrder]:
+            nonlocal asked
+            asked += 1
+            return await listed()
+
+        core.venue.open_orders = count  # type: ignore[method-assign]
+        core.exits.begin_sweep()
+        rounds = []
+        for passed_ns in (0, SECOND // 4 - 1, 1, SECOND // 4 - 1, 1):
+            core.clock.mono += passed_ns
+            await core.exits.sweep()
+            rounds.append(asked)
+        assert rounds == [1, 1, 2, 2, 3]
+        core.exits.begin_sweep()
+        await core.exits.sweep()
+        assert asked == 4
+
+    asyncio.run(run())
+
+
 @pytest.mark.safety("S4.4")
 def test_an_order_that_arrives_late_is_found_and_cancelled() -> None:
     """It left before the trip and reached the venue after the first round of cancels."""
