@@ -23,6 +23,7 @@ from appliance.domain.order import (
 )
 from appliance.domain.verdict import Approved, OrderClass
 from appliance.orders.book import Orders
+from appliance.orders.booking import cause_of
 from tests.kit import Core
 
 
@@ -143,6 +144,13 @@ def test_the_log_tells_why(kind: type) -> None:
     core.desk.booking.take((kind(seq=seq, event_ns=1, order_id=order.id, **told[kind]),))
     entry = core.scribe.of("order")[-1]
     assert (entry["why"], entry["seq"]) == ("" if kind is Accepted else "because", seq)
+
+
+@pytest.mark.parametrize(("cause", "causes"), [(-1, ()), (0, (0,)), (1, (1,))])
+def test_an_order_names_what_led_to_it(cause: int, causes: tuple[int, ...]) -> None:
+    """By its index in the log, whose first entry is 0; -1 where nobody knows."""
+    order = Orders().record(_approved(Core()), cause)
+    assert cause_of(order) == causes
 
 
 def test_the_log_has_the_order_as_it_may_leave() -> None:
