@@ -19,7 +19,7 @@ from appliance.domain.verdict import Approved, Denied, OrderClass
 from appliance.ports import StoppedAtWire
 from appliance.safety.exits import LADDER, SWEEP_NS
 from appliance.venues.paper_terms import to_wire
-from tests.kit import SECOND, SPX, Core
+from tests.kit import SECOND, SPX, Core, source_limits
 
 
 async def _with_entry_and_position() -> Core:
@@ -223,11 +223,18 @@ def test_an_exit_is_not_sent_twice() -> None:
 
 
 @pytest.mark.safety("S7.8")
-def test_the_leg_is_put_back_if_its_exit_is_refused() -> None:
-    """SAFETY 7: a position is not left without its stop because a venue said no."""
+@pytest.mark.parametrize("held", [1, 2, 1_000])
+@pytest.mark.parametrize("side", [Side.BUY, Side.SELL])
+def test_the_leg_is_put_back_if_its_exit_is_refused(side: Side, held: int) -> None:
+    """SAFETY 7: a position is not left without its stop because a venue said no; not the smallest either."""
 
     async def run() -> None:
-        core = await _with_entry_and_position()
+        core = Core(source=source_limits(allow_short=True))
+        await core.market(100_000)
+        await core.desk.place(core.intent(side=side, qty=Qty(held)))
+        await core.market(100_000)
+        trigger = 100_000 - side.sign * 5_000
+        assert core.portfolio.holdings[SPX].position == side.sign * held
 
         async def refuse(_order: Approved) -> None:
             raise StoppedAtWire(Reason.APPROVAL_EXPIRED)
@@ -243,8 +250,8 @@ def test_the_leg_is_put_back_if_its_exit_is_refused() -> None:
         core.venue.submit = refuse_once  # type: ignore[method-assign]
         await core.exits.leave_everything("liquidate")
         legs = core.orders.protective(SPX, core.intent().source)
-        assert [(leg.side, leg.qty, leg.stop_price) for leg in legs] == [(Side.SELL, 1_000, 95_000)]
-        assert legs[0].id != "il-x"
+        assert [(leg.side, leg.qty, leg.stop_price) for leg in legs] == [(side.opposite, held, trigger)]
+        assert calls == 2
 
     asyncio.run(run())
 
