@@ -155,6 +155,12 @@ def _no_drawdown(desk: Desk) -> None:
     desk.core.portfolio.decline.restart(desk.core.portfolio.equity)
 
 
+def _at_the_limit(desk: Desk) -> None:
+    """The last allowed value is no trip (C24)."""
+    desk.core.safety._reasons.pop(TripReason.DRAWDOWN)
+    desk.core.portfolio.decline.drawdown_ppm = desk.core.limits.account.drawdown_ppm
+
+
 def _held(desk: Desk) -> None:
     desk.core.portfolio.holdings[SPX].position = 1
 
@@ -189,6 +195,7 @@ def _silent(desk: Desk) -> None:
         (_mode(Mode.REDUCED), "mode PAUSED"),
         (_mode(Mode.NORMAL), "mode PAUSED"),
         (_no_drawdown, "a drawdown trip"),
+        (_at_the_limit, "a drawdown trip"),
         (_held, "flat"),
         (_disagree, "venue_agrees"),
         (_hold, "no hold CLOCK"),
