@@ -146,6 +146,19 @@ def test_a_plan_does_not_outlive_the_arming_it_was_made_under() -> None:
     asyncio.run(run())
 
 
+def test_slices_of_the_smallest_quantity_are_all_sent() -> None:
+    """The last unit is a slice like the others."""
+
+    async def run() -> None:
+        flow = await _started(3, **TWAP | {"slices": 3})
+        for _ in range(45):
+            await flow.bar()
+        assert flow.posted() == [1, 1, 1]
+        assert [(data["ending"], data["filled"]) for data in flow.ended()] == [("DONE", "0.03")]
+
+    asyncio.run(run())
+
+
 def test_a_close_counts_only_what_was_sold_since_it_began() -> None:
     """After a crash it reads every fill of the run again, those of an earlier exit too."""
 

@@ -228,6 +228,20 @@ def test_each_condition_refuses_by_its_name(
     _run(act, tmp_path)
 
 
+@pytest.mark.parametrize(("equity", "lacking"), [(-1, True), (0, True), (1, False)])
+def test_a_peak_of_nothing_is_none(tmp_path: Path, equity: int, lacking: bool) -> None:
+    """From nothing no loss could be measured; the smallest unit of money is something."""
+
+    async def act(desk: Desk) -> None:
+        await desk.paused()
+        desk.core.portfolio.cash = Amount(equity)
+        told = await desk.reset()
+        assert told["outcome"] == "refused", "and the venue does not agree with such books"
+        assert ("equity above zero" in told["missing"]) is lacking
+
+    _run(act, tmp_path)
+
+
 @pytest.mark.safety("S6.8")
 @pytest.mark.parametrize("in_time", [True, False])
 def test_it_waits_for_what_the_venue_still_has_to_confirm(tmp_path: Path, in_time: bool) -> None:

@@ -9,9 +9,10 @@ import pytest
 from msgspec.structs import asdict
 
 from appliance.domain.ids import OrderId, derive_order_id
-from appliance.domain.intent import Action, OrderType, SelfTrade, Side, TimeInForce
+from appliance.domain.intent import Action, ListKind, OrderType, SelfTrade, Side, TimeInForce
 from appliance.domain.money import Price, Qty
-from appliance.domain.verdict import Approved, Flag, OrderClass
+from appliance.domain.reasons import Reason
+from appliance.domain.verdict import Approved, Denied, Flag, OrderClass
 from tests.kit import BOT, SPX, START_NS, Core
 
 LATEST_NS = START_NS + 250_000_000
@@ -57,3 +58,15 @@ def test_an_approval_is_exactly_what_was_asked_for(wanted: dict[str, Any]) -> No
     verdict = core.gate.check(wish)
     assert isinstance(verdict, Approved)
     assert asdict(verdict) == NOTHING | own | wanted
+
+
+@pytest.mark.parametrize("count", [0, 1, 2])
+def test_a_list_that_is_none_is_denied_under_the_name_of_its_first_order(count: int) -> None:
+    """An OCO of nothing, of one order, of two on different sides: never an error, always a reason."""
+    core = Core()
+    asyncio.run(core.market(100_000))
+    wishes = [core.intent(side=side, qty=Qty(1)) for side in (Side.BUY, Side.SELL)][:count]
+    verdict = core.gate.check_list(ListKind.OCO, wishes)
+    assert isinstance(verdict, Denied)
+    assert verdict.reason is Reason.ORDER_LIST
+    assert verdict.intent_id == (wishes[0].id if wishes else "")
