@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from appliance.domain.describe import describe_fill, describe_order
+from appliance.domain.errors import InvariantError
 from appliance.domain.ids import InstrumentId, SourceId
 from appliance.domain.instrument import Instrument
 from appliance.domain.mode import TripReason
@@ -136,6 +137,13 @@ class Booking:
         return change
 
     def _filled(self, order: Order, fill: Fill, event: Filled) -> None:
+        view = self._books.view(fill.instrument)
+        if view is None:  # an order of an earlier configuration: nothing of its fill is booked
+            raise InvariantError(
+                f"a fill of {order.id} is in {fill.instrument}, which is not configured",
+                f"the venue reported trade {fill.trade_id}",
+                "configure the instrument again until nothing of it is open",
+            )
         if order.link is None:
             self._books.apply_fill(fill, order.source, order)
         else:
@@ -143,9 +151,6 @@ class Booking:
             self.count(order)
         for listener in self.listeners:
             listener(order, fill)
-        view = self._books.view(fill.instrument)
-        if view is None:  # apply_fill has raised for it; this keeps the types honest
-            return
         data = describe_fill(fill, order.source, view.instrument) | {"state": order.state, "seq": event.seq}
         data["raw"] = {"qty": str(fill.qty), "price": str(fill.price), "fee": str(fill.fee)}
         first, now_ns = order.filled == fill.qty, self._clock.mono_ns()

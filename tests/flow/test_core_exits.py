@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 import pytest
 from msgspec.structs import replace
 
-from appliance.domain.errors import StoreError, TransportError
+from appliance.domain.errors import PeerError, StoreError, TransportError
 from appliance.domain.ids import OrderId
 from appliance.domain.intent import OrderType, Side
 from appliance.domain.mode import Mode, TripReason
 from appliance.domain.money import Price, Qty
-from appliance.domain.order import OrderState
+from appliance.domain.order import OrderState, VenueEvent, VenueOrder
 from appliance.domain.reasons import Reason
 from appliance.domain.verdict import Approved, Denied, OrderClass
 from appliance.ports import StoppedAtWire
 from appliance.safety.exits import LADDER, SWEEP_NS
 from appliance.venues.paper_terms import to_wire
-from tests.kit import SECOND, SPX, Core
+from tests.kit import SECOND, SPX, Core, source_limits
 
 
 async def _with_entry_and_position() -> Core:
@@ -69,6 +70,33 @@ def test_a_sweep_is_confirmed_only_after_the_window_and_by_the_venue() -> None:
         core.clock.mono += SECOND
         await core.exits.sweep()
         assert _confirmed(core)
+
+    asyncio.run(run())
+
+
+def test_a_sweep_goes_round_four_times_a_second_and_a_new_trip_does_not_wait() -> None:
+    """Not oftener: a venue bans who ignores its limits. What began anew is swept at once."""
+
+    async def run() -> None:
+        core, asked = await _with_entry_and_position(), 0
+        listed = core.venue.open_orders
+
+        async def count() -> Sequence[VenueOrder]:
+            nonlocal asked
+            asked += 1
+            return await listed()
+
+        core.venue.open_orders = count  # type: ignore[method-assign]
+        core.exits.begin_sweep()
+        rounds = []
+        for passed_ns in (0, SECOND // 4 - 1, 1, SECOND // 4 - 1, 1):
+            core.clock.mono += passed_ns
+            await core.exits.sweep()
+            rounds.append(asked)
+        assert rounds == [1, 1, 2, 2, 3]
+        core.exits.begin_sweep()
+        await core.exits.sweep()
+        assert asked == 4
 
     asyncio.run(run())
 
@@ -195,11 +223,18 @@ def test_an_exit_is_not_sent_twice() -> None:
 
 
 @pytest.mark.safety("S7.8")
-def test_the_leg_is_put_back_if_its_exit_is_refused() -> None:
-    """SAFETY 7: a position is not left without its stop because a venue said no."""
+@pytest.mark.parametrize("held", [1, 2, 1_000])
+@pytest.mark.parametrize("side", [Side.BUY, Side.SELL])
+def test_the_leg_is_put_back_if_its_exit_is_refused(side: Side, held: int) -> None:
+    """SAFETY 7: a position is not left without its stop because a venue said no; not the smallest either."""
 
     async def run() -> None:
-        core = await _with_entry_and_position()
+        core = Core(source=source_limits(allow_short=True))
+        await core.market(100_000)
+        await core.desk.place(core.intent(side=side, qty=Qty(held)))
+        await core.market(100_000)
+        trigger = 100_000 - side.sign * 5_000
+        assert core.portfolio.holdings[SPX].position == side.sign * held
 
         async def refuse(_order: Approved) -> None:
             raise StoppedAtWire(Reason.APPROVAL_EXPIRED)
@@ -215,8 +250,8 @@ def test_the_leg_is_put_back_if_its_exit_is_refused() -> None:
         core.venue.submit = refuse_once  # type: ignore[method-assign]
         await core.exits.leave_everything("liquidate")
         legs = core.orders.protective(SPX, core.intent().source)
-        assert [(leg.side, leg.qty, leg.stop_price) for leg in legs] == [(Side.SELL, 1_000, 95_000)]
-        assert legs[0].id != "il-x"
+        assert [(leg.side, leg.qty, leg.stop_price) for leg in legs] == [(side.opposite, held, trigger)]
+        assert calls == 2
 
     asyncio.run(run())
 
@@ -323,6 +358,48 @@ def test_an_unknown_fate_is_looked_up_and_never_sent_again() -> None:
         assert core.portfolio.disagreement(core.engine.ledger.account()) == ""
 
     asyncio.run(run())
+
+
+@pytest.mark.safety("S4.6")
+@pytest.mark.parametrize("error", [TransportError("down"), PeerError("nonsense")])
+def test_a_venue_that_does_not_answer_is_asked_once_and_every_fate_stays_open(
+    error: TransportError | PeerError,
+) -> None:
+    """Not once for each order: the rest of the round is needed for exits. Asked again, both are known."""
+
+    async def run() -> None:
+        core = Core()
+        await core.market(100_000)
+        submit, look = core.venue.submit, core.venue.order
+
+        async def lose_reply(order: Approved) -> None:
+            await submit(order)
+            raise TransportError("no reply")
+
+        core.venue.submit = lose_reply  # type: ignore[method-assign]
+        for price in (96_000, 96_500):
+            await core.desk.place(core.intent(order_type=OrderType.LIMIT, price=Price(price)))
+        asked: list[OrderId] = []
+
+        async def down(order_id: OrderId) -> VenueOrder | None:
+            asked.append(order_id)
+            raise error
+
+        events = core.venue.events
+        core.venue.order = down  # type: ignore[method-assign]
+        core.venue.events = _nothing  # type: ignore[method-assign]
+        assert await core.exits.reconcile() == 2
+        assert len(asked) == 1
+        assert {order.state for order in core.orders.live()} == {OrderState.UNKNOWN}
+        core.venue.order, core.venue.events = look, events  # type: ignore[method-assign]
+        assert await core.exits.reconcile() == 0
+        assert {order.state for order in core.orders.live()} == {OrderState.WORKING}
+
+    asyncio.run(run())
+
+
+async def _nothing() -> Sequence[VenueEvent]:
+    return []
 
 
 @pytest.mark.safety("S4.6")

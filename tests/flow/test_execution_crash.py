@@ -12,6 +12,8 @@ from appliance.domain.errors import StoreError
 from appliance.domain.intent import Side
 from appliance.domain.money import Qty
 from appliance.domain.verdict import Approved
+from appliance.orders import executor as executor_module
+from appliance.orders.plan import Style
 from appliance.safety.exits import SWEEP_NS
 from tests.execution_kit import Slicing
 from tests.flow.test_execution import ICEBERG, TWAP, _started
@@ -140,6 +142,63 @@ def test_a_plan_does_not_outlive_the_arming_it_was_made_under() -> None:
             await flow.bar()
         assert flow.posted() == [25]
         assert [data["ending"] for data in flow.ended()] == ["STOPPED"]
+
+    asyncio.run(run())
+
+
+def test_slices_of_the_smallest_quantity_are_all_sent() -> None:
+    """The last unit is a slice like the others."""
+
+    async def run() -> None:
+        flow = await _started(3, **TWAP | {"slices": 3})
+        for _ in range(45):
+            await flow.bar()
+        assert flow.posted() == [1, 1, 1]
+        assert [(data["ending"], data["filled"]) for data in flow.ended()] == [("DONE", "0.03")]
+
+    asyncio.run(run())
+
+
+def test_a_close_counts_only_what_was_sold_since_it_began() -> None:
+    """After a crash it reads every fill of the run again, those of an earlier exit too."""
+
+    async def run() -> None:
+        core = Core()
+        await core.hold_position(100)
+        flow = Slicing(core)
+        await core.desk.place(core.intent(side=Side.SELL, qty=Qty(40)))
+        await flow.bar()
+        assert flow.position == 60
+        await flow.close()
+        flow = flow.crash()
+        for _ in range(3):
+            await flow.bar()
+        assert flow.position == 0
+        assert [(data["ending"], data["filled"]) for data in flow.ended()] == [("DONE", "0.60")]
+
+    asyncio.run(run())
+
+
+def test_a_wish_that_is_no_longer_remembered_is_known_by_its_orders(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The latest wishes that ended are remembered whole, the others by the ids of what they sent."""
+    monkeypatch.setattr(executor_module, "REMEMBERED", 2)
+
+    async def run() -> None:
+        flow = Slicing(slices=1, style=Style.TWAP, jitter_ppm=0, retries=0)
+        await flow.core.market(100_000)
+        wishes = []
+        for _ in range(3):
+            wishes.append(await flow.enter(10))
+            await flow.bar()
+        assert len(flow.posted()) == len(flow.ended()) == 3
+        flow.core.desk._results._first.clear()
+        for wish in reversed(wishes):
+            await flow.executor.enter(wish)
+            await flow.bar()
+        told = [data["execution"] for data in flow.core.scribe.of("execution")[6:]]
+        assert told == ["repeated", "repeated", "begun", "ended"]
+        assert flow.ended()[-1]["why"] == "DUPLICATE_ID"
+        assert len(flow.posted()) == 3
 
     asyncio.run(run())
 

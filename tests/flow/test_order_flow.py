@@ -10,12 +10,12 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from appliance.domain.errors import StoreError
-from appliance.domain.ids import OrderId
+from appliance.domain.errors import InvariantError, StoreError
+from appliance.domain.ids import InstrumentId, OrderId, TradeId
 from appliance.domain.intent import Action, ListKind, OrderType, Side, TimeInForce
 from appliance.domain.mode import TripReason
-from appliance.domain.money import Price, Qty
-from appliance.domain.order import Accepted, AmendRefused, Filled, Order, OrderEvent, OrderState
+from appliance.domain.money import Amount, Price, Qty
+from appliance.domain.order import Accepted, AmendRefused, Fill, Filled, Order, OrderEvent, OrderState
 from appliance.domain.reasons import Reason
 from appliance.domain.verdict import Approved, ApprovedList, Denied, OrderClass
 from appliance.orders.admission import Admission
@@ -434,6 +434,28 @@ def test_a_fill_that_cannot_be_booked_trips() -> None:
         core.engine.ledger.fill(core.engine.ledger.live[order.id], PRICE, 101, maker=False)
         await core.desk.collect()
         assert core.guard.requests == [TripReason.POSITION_DISAGREEMENT]
+
+    _run(work)
+
+
+def test_a_fill_in_an_instrument_that_is_no_longer_configured_stops_the_core() -> None:
+    """The configuration changed while its order was open: it has no value here, and nothing is booked."""
+
+    async def work(core: Flow) -> None:
+        order = replace(await core.resting(), id=OrderId("il-earlier"), instrument=InstrumentId("XYZ"))
+        core.orders._put(order)
+        cash, seq, before = core.portfolio.cash, core.desk.last_seq, len(core.scribe.entries)
+        fill = Fill(
+            trade_id=TradeId("t-1"), order_id=order.id, instrument=order.instrument, side=order.side,
+            qty=order.qty, price=Price(PRICE), fee=Amount(0), maker=False, event_ns=0,
+        )  # fmt: skip
+        told = Filled(
+            seq=seq + 1, event_ns=0, fill=fill, leaves=Qty(0), position_after=100, cash_after=Amount(0)
+        )
+        with pytest.raises(InvariantError, match=r"XYZ, which is not configured.*trade t-1.*DO: configure"):
+            core.desk.booking.take([told])
+        assert core.portfolio.cash == cash
+        assert len(core.scribe.entries) == before
 
     _run(work)
 

@@ -7,13 +7,12 @@ file says anything about a real market.
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from appliance.domain.errors import StoreError, TransportError
 from appliance.domain.mode import BOX, HoldCause, Mode, TripReason
@@ -25,12 +24,9 @@ from appliance.risk.gate import Gate
 from appliance.safety.exits import SWEEP_NS
 from appliance.safety.recovery_plan import DEFAULT_EVERY_NS
 from appliance.safety.signed_act import WITHIN_NS
-from tests.box import Box
-from tests.flow.test_appliance import gap_box
 from tests.flow.test_losses import OTHER, Flow
 from tests.flow.test_safety_loop import Loop
 from tests.kit import DAY, SECOND, SPX
-from tests.processes import running, until
 
 OPERATOR = "00000000c0ffee00"
 SYNTHETIC_GAP = 98_000  # from 100,000
@@ -159,6 +155,12 @@ def _no_drawdown(desk: Desk) -> None:
     desk.core.portfolio.decline.restart(desk.core.portfolio.equity)
 
 
+def _at_the_limit(desk: Desk) -> None:
+    """The last allowed value is no trip (C24)."""
+    desk.core.safety._reasons.pop(TripReason.DRAWDOWN)
+    desk.core.portfolio.decline.drawdown_ppm = desk.core.limits.account.drawdown_ppm
+
+
 def _held(desk: Desk) -> None:
     desk.core.portfolio.holdings[SPX].position = 1
 
@@ -193,6 +195,7 @@ def _silent(desk: Desk) -> None:
         (_mode(Mode.REDUCED), "mode PAUSED"),
         (_mode(Mode.NORMAL), "mode PAUSED"),
         (_no_drawdown, "a drawdown trip"),
+        (_at_the_limit, "a drawdown trip"),
         (_held, "flat"),
         (_disagree, "venue_agrees"),
         (_hold, "no hold CLOCK"),
@@ -221,6 +224,20 @@ def test_each_condition_refuses_by_its_name(
             assert desk.core.portfolio.peak == peak
         await desk.loop.watch._peaks.work()
         assert len(desk.core.scribe.of("loosening")) == 1, "it is used up"
+
+    _run(act, tmp_path)
+
+
+@pytest.mark.parametrize(("equity", "lacking"), [(-1, True), (0, True), (1, False)])
+def test_a_peak_of_nothing_is_none(tmp_path: Path, equity: int, lacking: bool) -> None:
+    """From nothing no loss could be measured; the smallest unit of money is something."""
+
+    async def act(desk: Desk) -> None:
+        await desk.paused()
+        desk.core.portfolio.cash = Amount(equity)
+        told = await desk.reset()
+        assert told["outcome"] == "refused", "and the venue does not agree with such books"
+        assert ("equity above zero" in told["missing"]) is lacking
 
     _run(act, tmp_path)
 
@@ -329,6 +346,50 @@ def test_after_a_reboot_the_loss_itself_stands_for_the_forgotten_trip(tmp_path: 
     _run(act, tmp_path)
 
 
+@pytest.mark.safety("S6.8")
+def test_an_account_that_is_not_of_this_moment_decides_nothing(tmp_path: Path) -> None:
+    """Something happened at the venue between its answer and our books: the next look tells."""
+
+    async def act(desk: Desk) -> None:
+        await desk.paused()
+        peak, account = desk.core.portfolio.peak, desk.core.venue.account
+
+        async def before() -> VenueAccount:
+            told = await account()
+            return replace(told, seq=told.seq - 1)
+
+        desk.core.venue.account = before  # type: ignore[method-assign]
+        desk.core.guard.press_key("PEAK_RESET", OPERATOR)
+        await desk.rounds(3)
+        assert not desk.core.scribe.of("loosening")
+        assert desk.core.portfolio.peak == peak
+        desk.core.venue.account = account  # type: ignore[method-assign]
+        await desk.rounds(1)
+        assert [told["outcome"] for told in desk.core.scribe.of("loosening")] == ["done"]
+
+    _run(act, tmp_path)
+
+
+@pytest.mark.safety("S6.8")
+def test_a_page_that_is_gone_carries_no_command_and_voids_the_one_that_waits(tmp_path: Path) -> None:
+    """Nobody can say that no trip came meanwhile; when it is back, the command is not taken a second time."""
+
+    async def act(desk: Desk) -> None:
+        await desk.paused()
+        peak = desk.core.portfolio.peak
+        desk.core.guard.press_key("PEAK_RESET", OPERATOR)
+        desk.loop.watch.round()
+        desk.core.guard.present = False
+        await desk.rounds(1)
+        assert [told["outcome"] for told in desk.core.scribe.of("loosening")] == ["refused"]
+        desk.core.guard.present = True
+        await desk.rounds(2)
+        assert len(desk.core.scribe.of("loosening")) == 1
+        assert desk.core.portfolio.peak == peak
+
+    _run(act, tmp_path)
+
+
 def test_what_was_counted_before_the_core_looked_is_no_command(tmp_path: Path) -> None:
     """A restarted core does not repeat one, and an arm press is none."""
 
@@ -346,70 +407,3 @@ def test_what_was_counted_before_the_core_looked_is_no_command(tmp_path: Path) -
         assert not desk.core.scribe.of("loosening")
 
     _run(act, tmp_path)
-
-
-def _signed(box: Box, verb: str, key: Path, expected: int = 0) -> str:
-    """One signed command; the guard looks at one signature in 5 s, so TOO_SOON is asked again."""
-    said: list[str] = []
-
-    def ask() -> bool:
-        done = box.interlock(f"operator {verb}", "--key", str(key))
-        said[:] = [done.stderr]
-        return done.returncode == expected and "TOO_SOON" not in done.stderr
-
-    until(ask, f"operator {verb}: {said}", 20)
-    return said[0]
-
-
-@pytest.mark.safety("S6.8")
-def test_the_operators_way_back_on_a_whole_appliance(tmp_path: Path) -> None:
-    """Real processes, a synthetic gap: without a key it says how to get one; refused while it must be; done;
-    a core that is killed afterwards knows peak and plan, is armed and does not trip again."""
-    box, key = gap_box(tmp_path, days=600), tmp_path / "operator.key"
-    text = box.config.read_text()
-    box.config.write_text(text.replace('step_every = "20 d"', 'step_every = "365 d"'))
-    absent = box.interlock("operator reset-peak")
-    assert absent.returncode == 69
-    assert "interlock operator keygen" in absent.stderr
-    assert "guard.toml" in absent.stderr
-    line = box.interlock("operator keygen", "--out", str(key)).stdout.splitlines()[1]
-    guard = box.state / "guard.toml"
-    guard.write_text(guard.read_text().replace('key = ""', line))
-    with running(box.up(), tmp_path / "up.log") as child:
-        until(lambda: box.mode() == "NORMAL", "NORMAL", 60)
-        until(lambda: box.mode() == "EMERGENCY", f"the account's trip\n{child.output()}", 60)
-        until(lambda: not box.held(), "flat", 10)
-        assert "what is missing: mode PAUSED" in _signed(box, "reset-peak", key, expected=1)
-        assert box.interlock("board press").returncode == 0
-        assert box.interlock("board release").returncode == 0
-        until(box.ready_for_a_step, "nothing but a step missing", 10)
-        _signed(box, "arm", key)
-        until(lambda: box.mode() == "PAUSED", "PAUSED", 5)
-        until(lambda: _missing(box) == ("losses_in_limits",), "only the loss missing", 10)
-        said = _signed(box, "reset-peak", key)
-        assert "A RESET OF THE ACCOUNT'S PEAK" in said
-        assert "the account's peak is reset from " in said
-        before = box.core_pid()
-        os.kill(before, signal.SIGKILL)
-        until(lambda: box.core_pid() != before and box.mode() == "PAUSED", "the core again", 30)
-        until(lambda: _missing(box) == (), "nothing missing: the reset is remembered", 20)
-        assert "armed: the gate is open" in _signed(box, "arm", key)
-        until(lambda: box.mode() == "NORMAL", "NORMAL", 5)
-        done = box.done()
-        until(lambda: box.done() > done + 5, "the replay goes on", 20)
-        before = box.core_pid()
-        os.kill(before, signal.SIGKILL)
-        until(lambda: box.core_pid() != before and box.mode() == "NORMAL", "NORMAL again", 30)
-        status = box.status()
-        assert status is not None
-        assert status.recovery is not None
-        assert (status.recovery.plan, status.recovery.share) == ("standard", "25 %")
-    refused, reset = box.entries("loosening")
-    assert (refused["outcome"], reset["outcome"]) == ("refused", "done")
-    assert [entry["reason"] for entry in box.entries("trip") if entry["from"] == "core"] == ["DRAWDOWN"]
-    box.verified()
-
-
-def _missing(box: Box) -> tuple[str, ...] | None:
-    status = box.status()
-    return None if status is None else status.missing

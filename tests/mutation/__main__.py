@@ -1,7 +1,7 @@
 """The lane: `python -m tests.mutation [--share PERCENT] [--seed N] [--workers N] [module …]`.
 
 Draws mutants by seed, runs the tests of each, and says which survived. Exit 1 below 90 % killed; survivors
-explained in survivors.txt count as killed: nothing could have noticed them.
+explained in survivors.txt count as killed: nothing could have noticed them. Exit 2 if tests fail without one.
 """
 
 from __future__ import annotations
@@ -9,50 +9,43 @@ from __future__ import annotations
 import argparse
 import os
 import random
+import signal
 import subprocess
 import sys
+import tempfile
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
+import pytest
+
+from tests.mutation.contexts import Lines, measure
 from tests.mutation.mutants import Mutant, modules, mutants
 from tests.processes import ROOT
 
 LEAST = 0.90
-TIMEOUT_S = 300
-SLOW = ("tests.box", "tests.processes", "tests.upstream_support")
-"""Test modules that start whole appliances are left out unless they name the module: they take minutes."""
+TIMEOUT_S = 400  # four times what all of them take
 
 
-def tests_of(path: Path) -> list[str]:
-    """Test files for a module: those that import it, then those about its package, then the whole core."""
-    name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
-    first, second, third = [], [], []
-    for folder in ("unit", "property", "flow", "contract", "faults"):
-        for file in sorted((ROOT / "tests" / folder).glob("test_*.py")):
-            text = file.read_text("utf-8")
-            shown = str(file.relative_to(ROOT))
-            if name in text:
-                first.append(shown)
-            elif any(slow in text for slow in SLOW):
-                continue
-            elif name.rpartition(".")[0] in text:
-                second.append(shown)
-            elif "tests.kit" in text:
-                third.append(shown)
-    return [*first, *second, *third]
+def survives(mutant: Mutant, lines: Lines) -> tuple[Mutant, bool]:
+    """Whether every test passes with it that runs what it changes."""
+    return mutant, all(passes(stage, mutant.name) for stage in lines.stages(mutant) if stage)
 
 
-def survives(mutant: Mutant) -> tuple[Mutant, bool]:
-    """Whether every test passes with it. A mutant that hangs is noticed."""
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider"]
-    command += ["-p", "tests.mutation.plugin", "-m", "not long and not vm", *tests_of(ROOT / mutant.path)]
-    env = os.environ | {"INTERLOCK_MUTANT": mutant.name, "PYTHONDONTWRITEBYTECODE": "1"}
+def passes(tests: list[str], mutant: str) -> bool:
+    """Whether these tests pass with a mutant. One that hangs is noticed, and so is one nobody can import.
+    RuntimeError if pytest itself could not run: that says nothing."""
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "--assert=plain", "-p", "no:cacheprovider"]
+    command += ["-p", "tests.mutation.plugin", "-m", "not long and not vm", *tests]
+    env = os.environ | {"INTERLOCK_MUTANT": mutant, "PYTHONDONTWRITEBYTECODE": ""}
     try:
         done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, timeout=TIMEOUT_S, check=False)
     except subprocess.TimeoutExpired:
-        return mutant, False
-    return mutant, done.returncode == 0
+        return False
+    known = done.returncode in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, -signal.SIGALRM)
+    if not known and b"ERROR collecting" not in done.stdout:
+        raise RuntimeError(f"pytest ended with {done.returncode}: {done.stdout.decode()[-2000:]}")
+    return done.returncode == pytest.ExitCode.OK
 
 
 def explained() -> set[tuple[str, str, str]]:
@@ -70,6 +63,24 @@ def source_of(mutant: Mutant) -> str:
     return (ROOT / mutant.path).read_text("utf-8").splitlines()[mutant.line - 1].strip()
 
 
+def _ask(drawn: list[Mutant], lines: Lines, workers: int) -> tuple[int, int]:
+    """(survivors, survivors that are explained); says each of the former."""
+    known, began, survivors, equal = explained(), time.monotonic(), 0, 0
+    with ThreadPoolExecutor(workers) as pool:
+        asked = [pool.submit(survives, mutant, lines) for mutant in drawn]
+        for done, each in enumerate(as_completed(asked), 1):
+            mutant, alive = each.result()
+            if alive and (mutant.path, source_of(mutant), mutant.what) in known:
+                equal += 1
+            elif alive:
+                survivors += 1
+                print(f"survived: {mutant.path}:{mutant.line} {mutant.what}: {source_of(mutant)}", flush=True)
+            if done % 10 == 0:
+                left_s = (time.monotonic() - began) / done * (len(drawn) - done)
+                print(f"  {done}/{len(drawn)}, {survivors} survived, {left_s / 60:.0f} min left", flush=True)
+    return survivors, equal
+
+
 def main() -> int:
     """See the module."""
     parser = argparse.ArgumentParser(prog="python -m tests.mutation", description=__doc__)
@@ -84,19 +95,16 @@ def main() -> int:
     count = max(1, round(len(everything) * options.share / 100))
     drawn = random.Random(seed).sample(everything, count)
     print(f"{count} of {len(everything)} mutants, --seed {seed}", flush=True)
-    known, began, survivors, equal = explained(), time.monotonic(), [], 0
-    with ThreadPoolExecutor(options.workers) as pool:
-        for done, (mutant, alive) in enumerate(pool.map(survives, drawn), 1):
-            if alive and (mutant.path, source_of(mutant), mutant.what) in known:
-                equal += 1
-            elif alive:
-                survivors.append(mutant)
-                print(f"survived: {mutant.path}:{mutant.line} {mutant.what}: {source_of(mutant)}", flush=True)
-            if done % 10 == 0:
-                left_s = (time.monotonic() - began) / done * (count - done)
-                print(f"  {done}/{count}, {len(survivors)} survived, {left_s / 60:.0f} min left", flush=True)
-    score = 1 - len(survivors) / count
-    print(f"killed {count - len(survivors) - equal}, equal {equal}, survived {len(survivors)}: {score:.1%}")
+    with tempfile.TemporaryDirectory() as folder:
+        # Compiled once for all of them, beside the checkout; a mutant is compiled by itself and never kept.
+        os.environ["PYTHONPYCACHEPREFIX"] = str(Path(folder) / "compiled")
+        print("looking which tests run which line", flush=True)
+        if not measure(Path(folder), options.workers):
+            print("tests fail without a mutant, so nothing can be said. DO: bash tests/run.sh --fast")
+            return 2
+        survivors, equal = _ask(drawn, Lines(Path(folder)), options.workers)
+    score = 1 - survivors / count
+    print(f"killed {count - survivors - equal}, equal {equal}, survived {survivors}: {score:.1%}")
     return 0 if score >= LEAST else 1
 
 

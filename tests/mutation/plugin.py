@@ -6,10 +6,14 @@ import importlib.abc
 import importlib.machinery
 import importlib.util
 import os
+import resource
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import CodeType, ModuleType
+
+from hypothesis import Phase, settings
 
 from tests.mutation.mutants import mutated
 from tests.processes import ROOT
@@ -44,7 +48,27 @@ class _Finder(importlib.abc.MetaPathFinder):
         return importlib.util.spec_from_file_location(fullname, self._loader.path, loader=self._loader)
 
 
+TEST_S = 60
+"""Ten times what the slowest test takes: a mutant that goes round for ever ends here, by SIGALRM."""
+
+MEMORY_MAX = 4 << 30
+"""A mutant that grows for ever ends with a MemoryError, and not with the machine's other work."""
+
 _chosen = os.environ.get("INTERLOCK_MUTANT", "")
 if _chosen:
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_MAX, MEMORY_MAX))
     _path, _, _number = _chosen.rpartition(":")
+    # That a property fails is all that counts: no smaller example is looked for.
+    settings.register_profile("mutant", phases=(Phase.explicit, Phase.generate))
+    settings.load_profile("mutant")
     sys.meta_path.insert(0, _Finder(ROOT / _path, int(_number)))
+
+
+def pytest_runtest_setup() -> None:
+    """The test's time begins."""
+    signal.alarm(TEST_S if _chosen else 0)
+
+
+def pytest_runtest_teardown() -> None:
+    """It was in time."""
+    signal.alarm(0)

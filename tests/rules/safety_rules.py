@@ -288,6 +288,7 @@ S4.6 An unknown fate is looked up by id; "not found" counts only after window an
  flow/test_core_exits.py::test_an_unknown_fate_is_looked_up_and_never_sent_again
  flow/test_core_exits.py::test_not_found_is_not_believed_before_the_window_has_passed
  unit/test_orders_lifecycle.py::test_not_found_counts_only_after_window_and_margin
+ flow/test_core_exits.py::test_a_venue_that_does_not_answer_is_asked_once_and_every_fate_stays_open
 S4.7 Venue ids have at most 36 characters and map to one wish for ever
  unit/test_domain_ids.py::test_it_fits_every_venue
  unit/test_domain_ids.py::test_fields_are_framed
@@ -370,10 +371,12 @@ S6.8 After a drawdown trip, resetting the peak is a separate, signed, audited ac
  flow/test_peak_reset.py::test_a_venue_that_does_not_confirm_in_time_lets_it_lapse
  flow/test_peak_reset.py::test_the_peak_moves_only_after_its_entry_is_durable
  flow/test_peak_reset.py::test_after_a_reboot_the_loss_itself_stands_for_the_forgotten_trip
- flow/test_peak_reset.py::test_the_operators_way_back_on_a_whole_appliance
+ flow/test_peak_reset_box.py::test_the_operators_way_back_on_a_whole_appliance
  property/test_recovery_properties.py::test_no_sequence_of_resets_presses_and_trips_opens_anything
  property/test_recovery_properties.py::test_a_restart_comes_to_the_same_peak
  property/test_recovery_properties.py::test_a_restart_finds_the_peak_of_a_source_that_was_started_again
+ flow/test_peak_reset.py::test_an_account_that_is_not_of_this_moment_decides_nothing
+ flow/test_peak_reset.py::test_a_page_that_is_gone_carries_no_command_and_voids_the_one_that_waits
 S6.9 A simulated board is paper-venue only: a live venue with one refuses to start, exit 78
  faults/test_bad_input.py::test_a_wrong_configuration_is_refused
  open: no live venue exists in 0.1.0; any venue.kind but paper is exit 78, and the page says which board it is
@@ -472,6 +475,7 @@ S8.6 A reserve of disk space only exits may use is pre-allocated
  unit/test_disk_watch.py::test_the_desk_records_exits_whatever_the_disk_says
  unit/test_safety_disk.py::test_what_follows
  flow/test_disk_full.py::test_a_full_disk_trips_and_the_box_can_be_armed_again
+ unit/test_disk_watch.py::test_a_denied_list_of_entries_is_counted_while_only_exits_may_be_recorded
 S8.7 Quota: 80 % alerts, 95 % is a hold
  unit/test_safety_disk.py::test_each_level_begins_at_its_figure_and_ends_below_another
  unit/test_safety_disk.py::test_the_figures_are_those_of_the_design

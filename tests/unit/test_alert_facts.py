@@ -21,6 +21,7 @@ from appliance.safety.alert_facts import (
     GuardView,
     Known,
     LogLine,
+    Mark,
     Seen,
 )
 from appliance.safety.alerts import Look, Sign
@@ -302,6 +303,13 @@ def test_some_holds_are_told_by_their_cause(cause: HoldCause, kind: str) -> None
         assert (found.subject, found.log_index, found.event_ns) == ("venue:paper", 8, UTC + 8)
     ended = line("hold_end", 9, cause=cause.value, scope="venue:paper")
     assert stands(one.look(seen(ARMED, CORE, ended))) == set()
+
+
+def test_a_hold_remembered_by_another_version_is_not_told_under_a_name_it_never_had() -> None:
+    """The file of an earlier life may name a cause that is none of ours; the others are told all the same."""
+    marks = {"MADE_UP instrument:X": Mark(UTC, 7), "VENUE_DOWN venue:paper": Mark(UTC, 8)}
+    look = facts(Known(holds=marks)).look(seen())
+    assert [(found.kind, found.subject) for found in look.standing] == [(AlertKind.VENUE_DOWN, "venue:paper")]
 
 
 def test_holds_and_alarm_of_a_core_end_with_it() -> None:

@@ -325,3 +325,16 @@ def test_a_trial_is_recognised() -> None:
     """It stands for nothing and says so."""
     alert = trial_alert("attic", UTC)
     assert (alert.kind, alert.severity, alert.standing) == (AlertKind.TEST, Severity.INFO, False)
+
+
+def test_how_long_each_kind_stands_before_it_is_told_is_literally_this() -> None:
+    """Every other kind is told at once; none waits so long that the alert misses its 5 s but those two."""
+    waits = {kind: rule.after_ns for kind, rule in RULES.items() if rule.after_ns}
+    assert waits == {
+        AlertKind.TRIP_NOT_STORED: 1_500 * MS,
+        AlertKind.PAGE_MISMATCH: 500 * MS,
+        AlertKind.VENUE_DOWN: SECOND,
+        AlertKind.LOG_UNREADABLE: 2 * SECOND,
+        AlertKind.HOLD: LONG,
+        AlertKind.DEGRADED: LONG,
+    }

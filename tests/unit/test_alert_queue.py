@@ -161,6 +161,16 @@ def test_what_came_while_the_hook_ran_is_merged_behind_its_failure() -> None:
     assert (alert.phase, alert.standing, alert.number) == (Phase.BEGAN, False, 2)
 
 
+def test_what_waits_is_told_oldest_first_and_stays() -> None:
+    """What is stored for the next life; nothing is taken out by it."""
+    queue = AlertQueue()
+    assert queue.waiting() == ()
+    for number, kind in enumerate((STOP, PRESS), 1):
+        queue.add(made(kind, number))
+    assert [each.alert.kind for each in queue.waiting()] == [STOP, PRESS]
+    assert len(queue) == 2
+
+
 def test_what_an_earlier_life_left_is_due_at_once() -> None:
     """Its clock may have been another boot's."""
     queue = AlertQueue([Waiting(alert=made(PRESS, 1), tries=2, due_ns=10**18)])

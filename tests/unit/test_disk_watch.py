@@ -14,8 +14,12 @@ import pytest
 from msgspec.structs import replace
 
 from appliance.domain.disk import DiskReserve
+from appliance.domain.intent import ListKind, OrderType, Side
 from appliance.domain.mode import BOX, HoldCause, Mode, TripReason
+from appliance.domain.money import Price
+from appliance.domain.reasons import Reason
 from appliance.domain.status import Disk
+from appliance.domain.verdict import Denied, Verdict
 from appliance.runtime import disk_watch
 from appliance.runtime.cmd_status import look
 from appliance.runtime.disk_gauge import (
@@ -238,6 +242,30 @@ def test_the_desk_records_exits_whatever_the_disk_says(sparing: bool) -> None:
         assert kinds.count("verdict") == kinds.count("intent") >= 2
         assert "fill" in kinds
         assert core.portfolio.is_flat()
+
+    asyncio.run(run())
+
+
+@pytest.mark.safety("S8.6")
+@pytest.mark.parametrize("sparing", [False, True])
+def test_a_denied_list_of_entries_is_counted_while_only_exits_may_be_recorded(sparing: bool) -> None:
+    """Once, however many orders it has; the verdict is counted and given back all the same."""
+
+    async def run() -> None:
+        core = Core()
+        await core.market(100_000)
+        counted: list[Verdict] = []
+        core.desk._count = counted.append
+        core.desk.sparing = sparing
+        core.holds.begin(HoldCause.DISK_QUOTA, BOX, 1, "full")
+        lead, stop = core.intent(), core.intent(side=Side.SELL, order_type=OrderType.STOP)
+        before = len(core.scribe.entries)
+        verdict = await core.desk.place_list(ListKind.OTO, [lead, replace(stop, stop_price=Price(96_000))])
+        assert isinstance(verdict, Denied)
+        assert verdict.reason is Reason.HOLD
+        assert counted == [verdict]
+        assert core.scribe.kinds()[before:] == ([] if sparing else ["intent", "intent", "verdict"])
+        assert dict(core.desk.unrecorded) == ({"bot HOLD": 1} if sparing else {})
 
     asyncio.run(run())
 

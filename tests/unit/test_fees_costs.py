@@ -84,6 +84,14 @@ def test_just_above_a_coarse_break_even_nothing_loses_again() -> None:
     assert round_trip(Side.SELL, usd("99.5"), 0, usd("99.51"), _leaving(back)) < 0
 
 
+def test_a_short_of_which_a_coarse_fee_takes_more_a_tick_higher() -> None:
+    """10 % in whole fives: bought back for 100.00 it is 10, and nothing is lost; for 100.01 it is 15."""
+    leaving = _leaving(schedule(tier(0, 100_000, 100_000), unit=usd("5")))
+    assert break_even(Side.SELL, 1, usd("110.2"), usd("0.2"), spx(), leaving) == 10_000_00
+    assert round_trip(Side.SELL, usd("110.2"), usd("0.2"), usd("100"), leaving) == 0
+    assert round_trip(Side.SELL, usd("110.2"), usd("0.2"), usd("100.01"), leaving) == usd("-5.01")
+
+
 def test_a_short_whose_costs_no_price_brings_back() -> None:
     """Sold for ten cents with a network fee of a dollar each way; a long only needs a higher price."""
     leaving = _leaving(schedule(tier(0, 0, 0), network_fee=usd("1")))

@@ -21,8 +21,9 @@ from appliance.domain.order import (
     OrderState,
     Rejected,
 )
-from appliance.domain.verdict import Approved
+from appliance.domain.verdict import Approved, OrderClass
 from appliance.orders.book import Orders
+from appliance.orders.booking import cause_of
 from tests.kit import Core
 
 
@@ -95,6 +96,24 @@ def test_an_order_that_comes_back_is_not_among_the_ended() -> None:
     assert orders.get(order.id) is not None
 
 
+def test_a_stop_the_venue_made_grows_when_it_is_told_again_and_begins_nothing_anew() -> None:
+    """Its cancel is on its way: that stays so, with the new size; its source stays its entry's."""
+    core = Core()
+    asyncio.run(core.hold_position(100))
+    (leg,) = core.orders.live()
+    assert leg.order_class is OrderClass.PROTECTIVE
+    core.orders.move(leg.id, OrderEvent.CANCEL_SEND)
+    told = Accepted(
+        seq=1, event_ns=1, order_id=leg.id, instrument=leg.instrument, side=leg.side, qty=Qty(150),
+        order_type=leg.order_type, stop_price=leg.stop_price, parent=leg.protects,
+    )  # fmt: skip
+    assert core.orders.apply(told).order == replace(leg, state=OrderState.CANCEL_SENT, qty=Qty(150))
+    stray = replace(told, order_id=OrderId("il-nobody"), parent=None)
+    assert core.orders.apply(stray).problem.endswith("ACCEPT for unknown order il-nobody")
+    orphan = replace(stray, parent=OrderId("il-unknown"))
+    assert core.orders.apply(orphan).problem == "stop il-nobody of unknown order il-unknown"
+
+
 @pytest.mark.parametrize("kind", [Rejected, CancelRefused, AmendRefused, Canceled, Amended, Accepted])
 def test_the_log_tells_why(kind: type) -> None:
     """Whatever an event calls it; an event that has no reason is told with none."""
@@ -125,6 +144,13 @@ def test_the_log_tells_why(kind: type) -> None:
     core.desk.booking.take((kind(seq=seq, event_ns=1, order_id=order.id, **told[kind]),))
     entry = core.scribe.of("order")[-1]
     assert (entry["why"], entry["seq"]) == ("" if kind is Accepted else "because", seq)
+
+
+@pytest.mark.parametrize(("cause", "causes"), [(-1, ()), (0, (0,)), (1, (1,))])
+def test_an_order_names_what_led_to_it(cause: int, causes: tuple[int, ...]) -> None:
+    """By its index in the log, whose first entry is 0; -1 where nobody knows."""
+    order = Orders().record(_approved(Core()), cause)
+    assert cause_of(order) == causes
 
 
 def test_the_log_has_the_order_as_it_may_leave() -> None:

@@ -181,6 +181,12 @@ def test_without_money_there_is_no_size() -> None:
     rig = _rig()
     rig.portfolio.cash = -5
     assert _suggest(rig).qty == 0
+    # A price of 1 × a quantity of 1 is one unit of money here.
+    finest = Rig(instrument("AAA", price_exp=5, qty_exp=5), instrument("BBB"), cash=1)
+    for cash, qty in ((-5, 0), (0, 0), (1, 100)):
+        finest.portfolio.cash = cash
+        found = _suggest(finest, entry=2, stop=1, position_cap_ppm=10**12, leverage_ppm=10**12)
+        assert found.qty == qty
 
 
 def test_free_margin_tiers_and_liquidation_cap_the_size() -> None:

@@ -41,6 +41,7 @@ def _limit(core: Core, price: int, **changes: Any) -> Intent:
         ({"order_type": OrderType.LIMIT}, Reason.MALFORMED),
         ({"order_type": OrderType.LIMIT, "price": Price(0)}, Reason.MALFORMED),
         ({"order_type": OrderType.LIMIT, "price": Price(-5)}, Reason.MALFORMED),
+        ({"order_type": OrderType.LIMIT, "price": Price(1)}, Reason.PRICE_COLLAR),
         ({"order_type": OrderType.STOP}, Reason.MALFORMED),
         ({"order_type": OrderType.STOP, "stop_price": Price(0)}, Reason.MALFORMED),
         ({"stop_price": Price(0)}, Reason.STOP_SIDE),

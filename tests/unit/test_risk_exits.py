@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from appliance.domain.intent import Intent, OrderType, Side
 from appliance.domain.money import AMOUNT_ONE, Price, Qty
@@ -50,6 +51,19 @@ def test_an_exit_goes_as_many_collars_from_the_reference_as_it_may(collars: int,
     assert verdict.price == sent
     assert verdict.order_type is (OrderType.MARKET if sent is None else OrderType.LIMIT)
     assert bool(verdict.flags & Flag.COLLAR_WIDENED) is (collars > 1)
+
+
+@pytest.mark.parametrize(("last", "sent"), [(0, 1_000), (1, 200), (2, 100)])
+def test_a_largest_value_slices_an_exit_at_any_price_there_is(last: int, sent: int) -> None:
+    """Two hundred units of price × quantity; without a price there is no value, and the exit goes whole."""
+    core = _core()
+    limits = core.limits.instruments[SPX]
+    core.limits.instruments[SPX] = replace(limits, max_order_value=200 * spx().amount_factor)
+    holding = core.portfolio.holdings[SPX]
+    holding.bid = holding.ask = holding.last = Price(last)
+    verdict = _approved(core, _exit(core))
+    assert verdict.qty == sent
+    assert bool(verdict.flags & Flag.SLICED) is (sent < 1_000)
 
 
 @pytest.mark.safety("S2.1", "S2.9")

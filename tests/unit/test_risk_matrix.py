@@ -17,7 +17,7 @@ from appliance.domain.breaker import Component
 from appliance.domain.ids import InstrumentId, OrderId
 from appliance.domain.intent import Action, Intent, OrderType, Side
 from appliance.domain.mode import BOX, HoldCause, Mode, TripReason
-from appliance.domain.money import Price, Qty
+from appliance.domain.money import Amount, Price, Qty
 from appliance.domain.reasons import Reason
 from appliance.domain.verdict import Approved, Denied, Flag, OrderClass
 from appliance.risk.matrix import MATRIX, Cell
@@ -220,6 +220,33 @@ def test_with_nothing_standing_every_class_passes(order_class: OrderClass) -> No
     assert isinstance(verdict, Approved)
     assert verdict.order_class is order_class
     assert verdict.flags in (Flag.NONE, Flag.STOP_ATTACHED)
+
+
+@pytest.mark.parametrize(("equity", "missing"), [(-1, True), (0, True), (1, False)])
+def test_the_smallest_equity_is_known_and_pays_for_nothing(equity: int, missing: bool) -> None:
+    """Zero and below is no portfolio value; one unit of money is one, and every limit of it is nothing."""
+    core = Core()
+    asyncio.run(core.market(100_000))
+    core.portfolio.cash = Amount(equity)
+    verdict = core.gate.check(core.intent())
+    assert isinstance(verdict, Denied)
+    assert (verdict.reason is Reason.EQUITY_MISSING) is missing
+
+
+@pytest.mark.parametrize("act", [_no_limits, _no_source])
+def test_without_limits_nothing_grows_even_if_the_table_let_it(
+    act: Callable[[Core], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A second line behind the table: what there is no limit for cannot be compared with one."""
+    core = _core()
+    intent = _intents(core)[OrderClass.INCREASE]
+    act(core)
+    row = MATRIX[Reason.NO_LIMIT] | {OrderClass.INCREASE: Cell.PASS}
+    monkeypatch.setitem(MATRIX, Reason.NO_LIMIT, row)
+    verdict = core.gate.check(intent)
+    assert isinstance(verdict, Denied)
+    assert verdict.reason is Reason.NO_LIMIT
+    assert verdict.order_class is OrderClass.INCREASE
 
 
 @pytest.mark.safety("S2.14")

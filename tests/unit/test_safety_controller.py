@@ -154,6 +154,21 @@ def test_every_boot_starts_shut_and_paused() -> None:
     assert trip.reason is TripReason.NEVER_ARMED
 
 
+def test_a_trip_is_shown_as_stored_only_when_this_one_is() -> None:
+    """Not while the guard's disk is behind, not because an earlier one was, not without a page."""
+    box = Box(armed=True)
+    box.guard.trip(TripReason.TAMPER)
+    box.poll()
+    box.guard.trip(TripReason.KILL_BUTTON, stored=False)
+    for stored, present in ((False, True), (True, True), (False, False)):
+        box.guard.stored = box.guard.state if stored or not present else box.guard.stored
+        box.guard.present = present
+        box.poll()
+        trip = box.safety.standing_trip()
+        assert trip is not None
+        assert trip.stored is stored
+
+
 @pytest.mark.safety("S6.3")
 def test_the_way_from_the_button_to_normal() -> None:
     """EMERGENCY → PAUSED (flat) → NORMAL, one arm press each (SAFETY 6)."""
@@ -360,6 +375,20 @@ def test_a_mismatch_that_lasts_becomes_a_hold() -> None:
     box.guard.complement = box.guard.state ^ WORD_MASK
     box.poll()
     assert box.holds.on_box() == ()
+
+
+def test_an_arming_read_while_it_was_being_written_is_looked_at_again() -> None:
+    """The press is counted and the words are not there yet: nothing is lost, nothing is said twice."""
+    box = Box()
+    box.poll()
+    box.guard.press_key("ARMED")
+    written, box.guard.complement = box.guard.complement, 0
+    assert box.poll() is Mode.PAUSED
+    assert box.scribe.of("arm_press") == []
+    box.guard.complement = written
+    assert box.poll() is Mode.NORMAL
+    assert [entry["outcome"] for entry in box.scribe.of("arm_press")] == ["ARMED"]
+    assert box.latch.is_open()
 
 
 @pytest.mark.safety("S1.25")
