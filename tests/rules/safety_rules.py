@@ -361,7 +361,7 @@ S6.8 After a drawdown trip, resetting the peak is a separate, signed, audited ac
  unit/test_guard_operator_command.py::test_a_start_is_for_the_source_it_was_signed_for
  unit/test_guard_operator_machine.py::test_a_press_in_the_same_pass_voids_a_reset
  unit/test_guard_operator_machine.py::test_a_start_of_a_source_is_counted_with_whom_it_is_about_and_arms_nothing
- flow/test_source_start.py::test_a_source_that_trades_too_often_starts_again_on_a_whole_appliance
+ flow/test_source_start_box.py::test_a_source_that_trades_too_often_starts_again_on_a_whole_appliance
  unit/test_recovery_config.py::test_the_key_signs_what_its_holder_asked_for
  flow/test_peak_reset.py::test_from_a_synthetic_gap_over_the_reset_to_all_of_the_limits
  flow/test_peak_reset.py::test_strategies_keep_their_peaks_and_the_stopped_stays_stopped
