@@ -42,7 +42,8 @@ mypy --no-error-summary --cache-dir .mypy_cache
 
 say "tests"
 # Several files at a time: whole appliances mostly wait (an arm press alone takes three seconds).
-pytest_here() { python -m pytest -n "${INTERLOCK_TEST_WORKERS:-3}" --dist loadfile "$@"; }
+workers=$(($(nproc) > 3 ? 4 : 3))
+pytest_here() { python -m pytest -n "${INTERLOCK_TEST_WORKERS:-$workers}" --dist loadfile "$@"; }
 case $lane in
 fast) pytest_here tests/rules tests/unit tests/property "$@" ;;
 default) pytest_here -m "not long and not vm" -rs "$@" ;; # what was skipped, and why

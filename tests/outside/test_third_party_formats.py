@@ -68,7 +68,10 @@ def test_an_empty_log_is_accepted(tmp_path: Path, verifier: Verifier) -> None:
     accepts(verifier, settings, settings.directory, 0)
 
 
-@pytest.mark.parametrize("sizes", [SMALL, LARGE], ids=["256", "65536"])
+@pytest.mark.parametrize(
+    "sizes",
+    [pytest.param(SMALL, id="256"), pytest.param(LARGE, id="65536", marks=pytest.mark.long)],
+)
 def test_sizes_around_full_tiles_are_accepted(
     tmp_path: Path, verifier: Verifier, sizes: tuple[int, ...], request: pytest.FixtureRequest
 ) -> None:
