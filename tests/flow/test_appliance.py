@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance.domain.order import Filled
+from appliance.domain.order import Fill, Filled
 from appliance.runtime.board_socket import command_board
 from appliance.runtime.guard_link import Glance
 from appliance.runtime.restore import last_run, restore
@@ -212,7 +212,28 @@ def gap_box(tmp_path: Path, days: int = 28) -> Box:
 
 
 def _books_equal_the_venues(box: Box) -> None:
-    """The venue's journal replayed, event by event, against the audit log's fills."""
+    """The venue's journal replayed, event by event, against the audit log's fills.
+
+    A venue may fill in the very moment in which the core stops: that fill is the next start's to fetch.
+    """
+    theirs, ours = _venue_fills(box), _logged_fills(box)
+    if set(ours) < set(theirs):
+        with running(box.up(), box.root / "again.log") as child:
+            until(lambda: set(theirs) <= set(_logged_fills(box)), "the fills from before the start", 60)
+            assert child.stop() == 130
+        theirs = {trade: fill for trade, fill in _venue_fills(box).items() if trade in theirs}
+        ours = {trade: fill for trade, fill in _logged_fills(box).items() if trade in theirs}
+        box.verified()
+    assert ours == theirs
+
+
+def _logged_fills(box: Box) -> dict[str, Fill]:
+    record = last_run(box.state / "log")
+    assert record is not None
+    return {fill.trade_id: fill for _, fill in restore(box.state / "log", record).fills}
+
+
+def _venue_fills(box: Box) -> dict[str, Fill]:
     from appliance.runtime.config_load import load_config
     from appliance.runtime.tables import make_instruments, make_terms
     from appliance.venues.paper_engine import PaperEngine
@@ -230,8 +251,4 @@ def _books_equal_the_venues(box: Box) -> None:
         apply_input(engine, entry)
     assert engine is not None
     assert len(posted) == len(set(posted)), "an order was posted twice"
-    theirs = {e.fill.trade_id: e.fill for e in engine.ledger.log if isinstance(e, Filled)}
-    record = last_run(box.state / "log")
-    assert record is not None
-    ours = {fill.trade_id: fill for _, fill in restore(box.state / "log", record).fills}
-    assert ours == theirs
+    return {e.fill.trade_id: e.fill for e in engine.ledger.log if isinstance(e, Filled)}
