@@ -24,7 +24,7 @@ from appliance.domain.order import VenueAccount
 from appliance.ports import Clock, Scribe, Venue
 from appliance.safety.controller import SafetyController
 from appliance.safety.preconditions import Preconditions
-from appliance.safety.signed_act import WITHIN_NS, Request, SignedActs
+from appliance.safety.signed_act import Request, SignedActs
 
 CONFIRMED_SOON = frozenset({"trip_stored", "reconciled", "cancels_confirmed"})
 """Conditions that come true by themselves, within seconds of the step to PAUSED: a command waits for them."""
@@ -106,40 +106,31 @@ class PeakResets:
         self._scribe = scribe
         self._limit_ppm = drawdown_limit_ppm
         self._preconditions = preconditions
-        self._acts = SignedActs(OUTCOME, safety.status)
-        self._request: Request | None = None
-        self._waits_for: tuple[str, ...] = ()
+        self._acts = SignedActs(OUTCOME, safety.status, "the venue's answer")
 
     def follow(self) -> None:
         """After every poll of the controller; never waits. Takes a command off the page, and gives it up
         when another trip came or the venue has not confirmed in time."""
-        status, now_ns = self._safety.status, self._clock.mono_ns()
-        if (found := self._acts.take(status, now_ns)) is not None:
-            self._request, self._waits_for = found, ("the venue's answer",)
-        request = self._request
-        if request is None:
-            return
-        if status.page.state != request.epoch:
-            self._refuse(request, ("no trip after it",))
-        elif now_ns - request.mono_ns > WITHIN_NS:
-            self._refuse(request, ("confirmation in time", *self._waits_for))
+        lapsed = self._acts.follow(self._safety.status, self._clock.mono_ns())
+        if lapsed is not None:
+            self._refuse(*lapsed)
 
     async def work(self) -> None:
         """Decides a waiting command. Raises TransportError and PeerError as the venue does."""
-        request = self._request
+        request = self._acts.waiting
         if request is None:
             return
         account = await self._venue.account()
         await self._desk.collect()
-        if self._request is not request or account.seq != self._desk.last_seq:
+        if self._acts.waiting is not request or account.seq != self._desk.last_seq:
             return  # given up meanwhile, or something happened at the venue: the next round will tell
-        lacking = self._waits_for = self._lacking(account)
+        lacking = self._acts.waits_for = self._lacking(account)
         if lacking and CONFIRMED_SOON.issuperset(lacking):
             return
         if lacking:
             self._refuse(request, lacking)
             return
-        self._request = None
+        self._acts.end()
         before, after = self._portfolio.peak, self._portfolio.equity
         ticket = self._scribe.note("loosening", self._describe(request, before, after))
         try:
@@ -165,7 +156,7 @@ class PeakResets:
         return lacking + tuple(name for name in NEEDED if not getattr(now, name)) + holds
 
     def _refuse(self, request: Request, lacking: Sequence[str]) -> None:
-        self._request = None
+        self._acts.end()
         data = {"act": "peak_reset", "outcome": "refused", "missing": list(lacking)}
         self._scribe.note("loosening", data | request.who())
 

@@ -29,17 +29,38 @@ class Request(Struct, frozen=True):
 
 
 class SignedActs:
-    """Acts of one outcome, each found once.
+    """Acts of one outcome, each found once; the newest waits until it is decided or lapses.
 
-    What was counted before the first look is no command to this core.
+    What was counted before the first look is no command to this core.  waits_for: names of what it waits
+    for, first those a new one begins with; whoever decides it says what it waits for since.
     """
 
-    def __init__(self, outcome: str, status: GuardStatus) -> None:
+    def __init__(self, outcome: str, status: GuardStatus, *waits_for: str) -> None:
+        self.waiting: Request | None = None
+        self.waits_for = self._first = waits_for
         self._outcome = outcome
         self._seen = (status.generation, status.arm_presses)
         self._epoch = status.page.state
 
-    def take(self, status: GuardStatus, now_ns: int) -> Request | None:
+    def follow(self, status: GuardStatus, now_ns: int) -> tuple[Request, tuple[str, ...]] | None:
+        """After every poll of the guard's page: takes a command off it. Returns the waiting one once it has
+        lapsed and must be refused, with the names of what it lacks: another trip, or too late."""
+        if (found := self._take(status, now_ns)) is not None:
+            self.waiting, self.waits_for = found, self._first
+        request = self.waiting
+        if request is None:
+            return None
+        if status.page.state != request.epoch:
+            return request, ("no trip after it",)
+        if now_ns - request.mono_ns > WITHIN_NS:
+            return request, ("confirmation in time", *self.waits_for)
+        return None
+
+    def end(self) -> None:
+        """The waiting command is decided."""
+        self.waiting = None
+
+    def _take(self, status: GuardStatus, now_ns: int) -> Request | None:
         """The act that came since the last look.
 
         Bound to the epoch of the look before: a trip found together with it came after it.

@@ -27,7 +27,7 @@ from appliance.ports import Clock, Scribe
 from appliance.safety.controller import SafetyController
 from appliance.safety.peak_reset import Counted
 from appliance.safety.preconditions import Preconditions
-from appliance.safety.signed_act import WITHIN_NS, Request, SignedActs
+from appliance.safety.signed_act import Request, SignedActs
 
 OUTCOME = "SOURCE_START"
 MODES = frozenset({Mode.NORMAL, Mode.PAUSED})
@@ -93,32 +93,23 @@ class SourceStarts:
         self._preconditions = preconditions
         self._fingerprints = fingerprints
         self._acts = SignedActs(OUTCOME, safety.status)
-        self._request: Request | None = None
 
     def follow(self) -> None:
         """After every poll of the controller; never waits. Takes a command off the page, and gives it up when
         another trip came or nobody decided it in time."""
-        status, now_ns = self._safety.status, self._clock.mono_ns()
-        if (found := self._acts.take(status, now_ns)) is not None:
-            self._request = found
-        request = self._request
-        if request is None:
-            return
-        if status.page.state != request.epoch:
-            self._refuse(request, ("no trip after it",))
-        elif now_ns - request.mono_ns > WITHIN_NS:
-            self._refuse(request, ("confirmation in time",))
+        lapsed = self._acts.follow(self._safety.status, self._clock.mono_ns())
+        if lapsed is not None:
+            self._refuse(*lapsed)
 
     async def work(self) -> None:
         """Decides a waiting command."""
-        request = self._request
+        request = self._acts.waiting
         if request is None:
             return
-        lacking = self._lacking(request)
-        if lacking:
+        if lacking := self._lacking(request):
             self._refuse(request, lacking)
             return
-        self._request = None
+        self._acts.end()
         source = self._fingerprints[request.subject]
         equity = self._equity(source)
         ticket = self._scribe.note("loosening", self._describe(request, source, equity))
@@ -150,7 +141,7 @@ class SourceStarts:
         return all(whose != source or abs(qty) < instrument.min_qty for whose, instrument, qty in held)
 
     def _refuse(self, request: Request, lacking: tuple[str, ...]) -> None:
-        self._request = None
+        self._acts.end()
         source = self._fingerprints.get(request.subject, "")
         data = {"act": "source_start", "outcome": "refused", "source": source, "missing": list(lacking)}
         self._scribe.note("loosening", data | request.who())

@@ -72,7 +72,7 @@ FIGURES = {
     "safety.exits.RETRY_NS": SECOND,
     "safety.latch.HEARTBEAT_HOLD_NS": 250 * MS,
     "safety.latch.HEARTBEAT_TRIP_NS": 2 * SECOND,
-    "safety.peak_reset.WITHIN_NS": 5 * SECOND,
+    "safety.signed_act.WITHIN_NS": 5 * SECOND,
     "safety.standby.CORE_LOST_NS": SECOND,
     "safety.standby.UNMINDED_NS": 30 * SECOND,
     "safety.standby.WINDOW_NS": 2 * SECOND,
