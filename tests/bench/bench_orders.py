@@ -36,12 +36,11 @@ from appliance.portfolio.correlation import CorrelationTerms
 from appliance.portfolio.portfolio import Portfolio
 from appliance.risk.gate import Gate
 from appliance.risk.limits import Limits
-from appliance.runtime.patience import LoopPatience
-from appliance.runtime.scribe import CoreScribe
 from appliance.storage.log_client import LogClient
 from tests.audit_support import new_log
 from tests.bench import bench_portfolio, orders_card
 from tests.bench.measure import Case, case_of, repeat, with_peer
+from tests.bench.orders_desk import PRICE, make_desk
 from tests.kit import (
     BOT,
     DAY,
@@ -55,7 +54,6 @@ from tests.kit import (
     spx,
 )
 
-PRICE = 100_000
 AT_ONCE = 100
 
 
@@ -277,25 +275,7 @@ def _memory_of_an_id(count: int) -> Case:
 async def _through_the_log(burst: int, paced_s: int) -> list[Case]:
     with tempfile.TemporaryDirectory() as folder:
         log = await LogClient.start(new_log(Path(folder)))
-        core = Core(
-            account=account_limits(position_cap_ppm=1_000_000), source=source_limits(allocation=10**24)
-        )
-        await core.market(PRICE)
-        core.guard.beating = True
-        desk = Desk(
-            core.gate,
-            core.orders,
-            core.ids,
-            core.portfolio,
-            Wire(),  # type: ignore[arg-type]
-            CoreScribe(log),
-            LoopPatience(),
-            core.clock,
-            core.safety.trip,
-            lambda verdict: None,
-            lambda index, approved, order: None,
-            Costs(core.fees, core.clock),
-        )
+        core, desk = await make_desk(log, Wire())
         cases = [await _burst(core, desk, burst), await _paced(core, desk, 1_000 * paced_s)]
         await log.aclose()
     return cases

@@ -19,17 +19,12 @@ from appliance.domain.ids import OrderId
 from appliance.domain.intent import OrderType
 from appliance.domain.money import Price, Qty
 from appliance.domain.verdict import Approved
-from appliance.orders.costs import Costs
-from appliance.orders.desk import Desk
-from appliance.runtime.patience import LoopPatience
-from appliance.runtime.scribe import CoreScribe
 from appliance.storage.log_client import LogClient
 from tests.audit_support import new_log
 from tests.bench.measure import Case, case_of
+from tests.bench.orders_desk import make_desk
 from tests.bench.test_storage_latency import SD_CARD
-from tests.kit import Core, account_limits, source_limits
 
-PRICE = 100_000
 EVERY_S = 0.02
 FIRST_STALL_S = 20
 
@@ -61,7 +56,7 @@ async def _measure(count: int, *, stalls: bool) -> list[Case]:
     with tempfile.TemporaryDirectory() as folder:
         settings = replace(new_log(Path(folder)), command=(sys.executable, "-c", SD_CARD))
         log, wire = await LogClient.start(settings), TimedWire()
-        core, desk = await _desk(log, wire)
+        core, desk = await make_desk(log, wire)
 
         async def one() -> None:
             wish = core.intent(qty=Qty(1), order_type=OrderType.LIMIT, price=Price(96_000))
@@ -91,24 +86,3 @@ async def _measure(count: int, *, stalls: bool) -> list[Case]:
 def _offered(case: Case) -> Case:
     """The rate is what was offered, no result."""
     return Case(**{**case.as_dict(), "per_s": None})
-
-
-async def _desk(log: LogClient, wire: TimedWire) -> tuple[Core, Desk]:
-    core = Core(account=account_limits(position_cap_ppm=1_000_000), source=source_limits(allocation=10**24))
-    await core.market(PRICE)
-    core.guard.beating = True
-    desk = Desk(
-        core.gate,
-        core.orders,
-        core.ids,
-        core.portfolio,
-        wire,  # type: ignore[arg-type]
-        CoreScribe(log),
-        LoopPatience(),
-        core.clock,
-        core.safety.trip,
-        lambda verdict: None,
-        lambda index, approved, order: None,
-        Costs(core.fees, core.clock),
-    )
-    return core, desk
