@@ -157,10 +157,15 @@ class GuardedExchange(Exchange):
         self._breaker = breaker
 
     async def _talk(
-        self, method: str, url: str, body: bytes | None, headers: Mapping[str, str] | None = None
+        self,
+        method: str,
+        url: str,
+        body: bytes | None,
+        headers: Mapping[str, str] | None = None,
+        total_s: float | None = None,
     ) -> Answer:
         with self._breaker.guard() as call:
-            answer = await super()._talk(method, url, body, headers)
+            answer = await super()._talk(method, url, body, headers, total_s)
             if answer.status == _ASKED_TOO_OFTEN or answer.status >= _SERVER_ERROR:
                 call.fail()
             return answer

@@ -121,7 +121,8 @@ class Picture:
         trouble = upstream.alarm or upstream.last_error or upstream.mirror_error
         cosigns = "co-signs checkpoints"
         if self._parts.config.upstream.mirror:
-            cosigns += f", stores {upstream.mirrored} entries"
+            more = upstream.uploaded - upstream.mirrored
+            cosigns += f", stores {upstream.mirrored} entries" + (f" and {more} on the way" if more else "")
         return (
             Part("guard", "ok" if guard else "down", "reads the lines" if guard else "no page of this boot"),
             Part("audit log", "down" if failure else "ok", failure.what if failure else "takes entries"),

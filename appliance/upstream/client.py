@@ -78,7 +78,8 @@ class UpstreamState(Struct, frozen=True):
 
     last_success_ns: UTC of the last co-signature, 0 if none since this start.  alarm: why syncing stopped,
     empty if it did not.  last_error: why the last try failed, empty after a success.  failures: in a row.
-    mirrored: entries the mirror vouches for.  mirror_error: why it got no more at the last try.
+    mirrored: entries the mirror vouches for.  uploaded: those it says it has.  mirror_error: why it got no
+    more at the last try.
     """
 
     witness: str
@@ -88,6 +89,7 @@ class UpstreamState(Struct, frozen=True):
     last_error: str = ""
     failures: int = 0
     mirrored: int = 0
+    uploaded: int = 0
     mirror_error: str = ""
 
 
@@ -125,6 +127,7 @@ class UpstreamClient:
         self._news = asyncio.Event()
         self._old = 0
         self._log_lock = threading.Lock()
+        self._more = False  # to upload, and the mirror takes it: no pause between two rounds
         self._mirror = (
             MirrorClient(
                 settings.directory, settings.log_key, settings.mirror_key, log, sleep, self._alone,
@@ -205,6 +208,9 @@ class UpstreamClient:
             return self._uniform(0.0, ceiling)
         except StoreError as error:
             raise _AlarmError(error.sentence()) from error
+        if self._more:
+            self._news.set()
+            return 0.0
         return self._settings.every_s
 
     async def _round(self, exchange: Exchange) -> None:
@@ -241,16 +247,17 @@ class UpstreamClient:
         """What the witness co-signed goes to the mirror. Its outage is not the witness's: a state to show."""
         if self._mirror is None or self.state.mirrored == self.state.witnessed:
             return
+        self._more = False
         try:
             cosigned = await asyncio.to_thread(read_file, self._settings.directory / COSIGNED)
             if cosigned is not None:
-                await self._mirror.bring_up(exchange, cosigned)
+                self._more = not await self._mirror.bring_up(exchange, cosigned)
         except MirrorRefusedError as error:
             raise _AlarmError(error.sentence()) from error
         except (TransportError, PeerError) as error:
-            self._change(mirror_error=error.sentence())
+            self._change(uploaded=self._mirror.uploaded, mirror_error=error.sentence())
             return
-        self._change(mirrored=self._mirror.mirrored, mirror_error="")
+        self._change(mirrored=self._mirror.mirrored, uploaded=self._mirror.uploaded, mirror_error="")
 
     def _resync(self, answer: Answer, size: int) -> None:
         """Anything but 200: a new `old` size to try, an error to try again later, or the alarm."""
@@ -305,7 +312,7 @@ class UpstreamClient:
                 await self._mirror.load()
             except InterlockError as error:
                 raise _AlarmError(f"the mirrored checkpoint cannot be used: {error.why}") from error
-            self._change(mirrored=self._mirror.mirrored)
+            self._change(mirrored=self._mirror.mirrored, uploaded=self._mirror.uploaded)
 
     async def _alone(self, look: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
         """Looks at the log in a thread, one at a time: a cancelled caller leaves its thread behind."""

@@ -18,6 +18,7 @@ import asyncio
 import contextlib
 import errno
 import ipaddress
+import zlib
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -27,7 +28,7 @@ from msgspec import Struct
 
 from appliance.audit.notes import MAX_NOTE
 from appliance.audit.tiles import parse_path, tile_of
-from appliance.domain.errors import BusyError, ConfigError, NoPermissionError, StoreError
+from appliance.domain.errors import BusyError, ConfigError, NoPermissionError, PeerError, StoreError
 from appliance.storage.keys import read_signing_key
 from appliance.upstream.mirror import Mirror
 from appliance.upstream.mirror_store import MirrorStore
@@ -44,7 +45,12 @@ MAX_WAITING = 64
 BODY_TIMEOUT_S = 10.0
 UPLOAD_TIMEOUT_S = 60.0
 _STOP_S = 5.0
+_CHUNK = 65_536
+_GZIP = 31
+"""A window of 32 kB with gzip's header and check sum, as zlib counts."""
+
 _TYPES = {SIZE: SIZE, INFO: INFO, ENTRIES_TYPE: ENTRIES_TYPE}
+
 
 class CollectorSettings(Struct, frozen=True, kw_only=True):
     """directory: as `interlock init` made it.  key_file, mirror_key_file: of witness and mirror."""
@@ -77,6 +83,8 @@ class _Served:
         self.failed: asyncio.Future[StoreError] = loop.create_future()
 
     async def add_checkpoint(self, request: web.Request) -> web.Response:
+        if "Content-Encoding" in request.headers:
+            return _response(Reply(415, b"a checkpoint is not packed\n"))
         if self._waiting >= MAX_WAITING:
             return _response(Reply(503, b"too many requests at once\n"))
         self._waiting += 1
@@ -92,17 +100,20 @@ class _Served:
             self._waiting -= 1
 
     async def add_entries(self, request: web.Request) -> web.Response:
+        encoding = request.headers.get("Content-Encoding", "identity").lower()
+        if encoding not in ("gzip", "identity"):
+            return _response(Reply(415, b"an upload is packed with gzip or not at all\n"))
         if self._waiting >= MAX_WAITING:
             return _response(Reply(503, b"too many requests at once\n"))
         self._waiting += 1
         try:
             async with asyncio.timeout(UPLOAD_TIMEOUT_S):
-                body = await _up_to(request.content, MAX_UPLOAD)
+                body = await _body_of(request.content, packed=encoding == "gzip")
             return await self._call(lambda: self._mirror.add_entries(body))
         except TimeoutError:
             return _response(Reply(408, b"the body did not arrive\n"))
-        except web.RequestPayloadError:
-            return _response(Reply(400, b"the body cannot be unpacked\n"))
+        except PeerError as error:
+            return _response(Reply(400, f"{error.sentence()}\n".encode()))
         finally:
             self._waiting -= 1
 
@@ -150,11 +161,23 @@ def _response(reply: Reply) -> web.Response:
     return web.Response(status=reply.status, body=reply.body, headers=headers)
 
 
-async def _up_to(stream: StreamReader, most: int) -> bytes:
-    """The beginning of a body: what is behind it is neither read nor kept."""
-    body = bytearray()
-    while len(body) < most and (chunk := await stream.read(min(65_536, most - len(body)))):
-        body += chunk
+async def _body_of(stream: StreamReader, *, packed: bool) -> bytes:
+    """The first MAX_UPLOAD bytes of a body, unpacked: what is behind them is neither read nor kept.
+
+    Raises PeerError for what is not one whole member of gzip. Unpacked here and not by the HTTP server, which
+    drops the connection without a word where it cannot.
+    """
+    body, unpack = bytearray(), zlib.decompressobj(wbits=_GZIP) if packed else None
+    while len(body) < MAX_UPLOAD and (chunk := await stream.read(_CHUNK)):
+        room = MAX_UPLOAD - len(body)
+        try:
+            body += chunk[:room] if unpack is None else unpack.decompress(chunk, room)
+        except zlib.error as error:
+            raise PeerError("the body cannot be unpacked", str(error)) from error
+        if unpack is not None and unpack.unused_data:
+            raise PeerError("the body cannot be unpacked", "something follows its end")
+    if unpack is not None and not unpack.eof and len(body) < MAX_UPLOAD:
+        raise PeerError("the body cannot be unpacked", "it ends early")
     return bytes(body)
 
 
@@ -177,7 +200,9 @@ async def run(
     loop = asyncio.get_running_loop()
     with ThreadPoolExecutor(1, "witness") as pool, contextlib.ExitStack() as stack:
         served = await loop.run_in_executor(pool, _open, settings, now_s, pool, stack, loop)
-        runner = web.AppRunner(_application(served), access_log=None, shutdown_timeout=_STOP_S)
+        runner = web.AppRunner(
+            _application(served), access_log=None, shutdown_timeout=_STOP_S, auto_decompress=False
+        )
         try:
             await runner.setup()
             host, port = await _listen(runner, settings.host, settings.port)

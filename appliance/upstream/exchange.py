@@ -19,6 +19,9 @@ from appliance.upstream.witness import SIZE
 
 MAX_REPLY = 64 * 1024
 TOTAL_S = 15.0
+UPLOAD_S = 70.0
+"""Of one piece of entries: the collector waits 60 s for it. 200 kB need 27 kbit/s."""
+
 _SHOWN = 160
 
 
@@ -44,21 +47,23 @@ class Answer(Struct, frozen=True):
 class Exchange:
     """Talks to one witness. Use inside its own `async with`."""
 
-    def __init__(self, url: str, total_s: float = TOTAL_S, pin: str = "") -> None:
+    def __init__(
+        self, url: str, total_s: float = TOTAL_S, pin: str = "", upload_s: float = UPLOAD_S
+    ) -> None:
         """url: the submission prefix, http or https.  total_s: bound on one whole conversation.
 
+        upload_s: on one that uploads entries, over a line that may be slow.
         pin: SHA-256 of the certificate, hexadecimal, which alone is trusted; empty: the system's authorities.
         """
         if why := address_problem(url, pin):
             raise ConfigError("the upstream's address cannot be used", why)
         self._url = url.rstrip("/")
         self._tls: aiohttp.Fingerprint | bool = aiohttp.Fingerprint(bytes.fromhex(pin)) if pin else True
-        self._timeout = aiohttp.ClientTimeout(total=total_s)
+        self._total_s, self._upload_s = total_s, upload_s
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(
-            timeout=self._timeout,
             auto_decompress=False,
             cookie_jar=aiohttp.DummyCookieJar(),
             headers={"Accept-Encoding": "identity"},
@@ -77,20 +82,26 @@ class Exchange:
     async def add_entries(self, packed: bytes) -> Answer:
         """POST add-entries. packed: the body, compressed with gzip. Raises TransportError."""
         headers = {"Content-Type": ENTRIES_TYPE, "Content-Encoding": "gzip"}
-        return await self._talk("POST", f"{self._url}/add-entries", packed, headers)
+        return await self._talk("POST", f"{self._url}/add-entries", packed, headers, self._upload_s)
 
     async def latest(self, hashed_origin: str) -> Answer:
         """GET the last checkpoint the witness co-signed for an origin. Raises TransportError."""
         return await self._talk("GET", f"{self._url}/{hashed_origin}/checkpoint", None)
 
     async def _talk(
-        self, method: str, url: str, body: bytes | None, headers: Mapping[str, str] | None = None
+        self,
+        method: str,
+        url: str,
+        body: bytes | None,
+        headers: Mapping[str, str] | None = None,
+        total_s: float | None = None,
     ) -> Answer:
         if self._session is None:
             raise ConfigError("the upstream cannot be asked", "no session is open")
         try:
             async with self._session.request(
-                method, url, data=body, headers=headers, ssl=self._tls, allow_redirects=False
+                method, url, data=body, headers=headers, ssl=self._tls, allow_redirects=False,
+                timeout=aiohttp.ClientTimeout(total_s or self._total_s, sock_connect=self._total_s),
             ) as reply:
                 received = await _bounded(reply.content)
                 size = _size(received) if reply.status == 409 and reply.content_type == SIZE else None

@@ -4,13 +4,18 @@ The log is the queue; what is persisted is `<dir>/mirrored`, the checkpoint with
 everything up to it is stored elsewhere. Where to go on is asked from the mirror, never remembered.
 
     200   everything is stored: its co-signature is verified and kept
-    202   stored in part, or 409: elsewhere is wanted: the body tells where to go on
+    202   stored in part: the body tells where to go on
+    409   elsewhere, or up to another checkpoint, is wanted: the body tells which
     403, 422   the mirror refuses our entries: alarm
-    anything else   tried again later; witnessing goes on meanwhile
+    anything else   tried again later
+
+An upload ends at the checkpoint the witness co-signed last, and a later one would void it. So both take
+turns: after ROUND_S the witness is asked again, however much is left.
 """
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
@@ -33,8 +38,11 @@ PIECE = 1_000_000
 """Bytes of an upload before it is compressed: what is lost when a connection breaks."""
 
 LEVEL = 6
-PIECES = 10_000
-"""More in one round would be a mirror that never lets it end."""
+ROUND_S = 2.0
+"""So long at a time, and always one piece: what a co-signature waits at most while much is to be uploaded."""
+
+RESYNCS = 3
+"""A mirror that wants to be elsewhere more often in one round contradicts itself."""
 
 
 class Entries(Protocol):
@@ -84,18 +92,25 @@ class MirrorClient:
         self._following: int | None = None  # what the mirror said last
         self.mirrored = 0
 
+    @property
+    def uploaded(self) -> int:
+        """Entries the mirror says it has stored; it vouches for `mirrored` of them."""
+        return max(self._following or 0, self.mirrored)
+
     async def load(self) -> None:
         """Takes up the checkpoint kept on disk. Raises StoreError or PeerError for one that is not good."""
         await self._in_thread(self._load)
 
-    async def bring_up(self, exchange: Exchange, cosigned: bytes) -> None:
-        """Uploads until the mirror vouches for the checkpoint that was co-signed last, or another is wanted.
+    async def bring_up(self, exchange: Exchange, cosigned: bytes) -> bool:
+        """Uploads until the mirror vouches for the checkpoint co-signed last; False: ROUND_S are over.
 
         Raises TransportError, PeerError, MirrorRefusedError (alarm) and StoreError.
         """
+        now, resyncs = asyncio.get_running_loop().time, 0
+        until = now() + ROUND_S
         signed = open_checkpoint(cosigned, [self._log_key])
         origin, size = self._log_key.name, signed.checkpoint.size
-        for _ in range(PIECES):
+        while True:
             start = self._following
             head = Head(origin, 0, 0) if start is None else Head(origin, min(start, size), size)
             packed, end = await self._in_thread(partial(self._make, head))
@@ -103,15 +118,19 @@ class MirrorClient:
             if answer.status == 200:
                 await self._accept(answer, signed)
                 self._following = size
-                return
+                return True
             info = _info(answer)
-            if answer.status == 202 and (start is None or info.following <= start or info.following > end):
+            resyncs += answer.status == 409
+            lost = answer.status == 202 and (start is None or not start < info.following <= end)
+            if lost or resyncs > RESYNCS:
                 raise PeerError("the mirror contradicts itself", f"it goes on at {info.following}")
             self._following = info.following
             if info.pending != size or info.following > size:
-                return  # it has a later checkpoint than ours of this round: the next one will tell
+                theirs = f"it has {info.following} entries and a checkpoint of {info.pending}"
+                raise PeerError("the mirror wants another checkpoint", f"{theirs}, ours is of {size}")
             await self._sleep(len(packed) / self._bytes_per_s)
-        raise PeerError("the mirror does not come to an end", f"{PIECES} pieces in one round")
+            if now() > until:
+                return False
 
     def _make(self, head: Head) -> tuple[bytes, int]:
         """Head and as many packages as fit, at least one, compressed; and where they end."""

@@ -151,22 +151,35 @@ def test_a_co_signature_of_yesterday_is_none(tmp_path: Path) -> None:
         _bring_up(_client(tmp_path), Scripted(info(409, SIZE, 0), replayed))
 
 
-def test_a_mirror_with_another_checkpoint_is_left_for_the_next_round(tmp_path: Path) -> None:
-    """It has seen a later one, or holds more than this one has: no error, nothing claimed."""
+def test_a_mirror_with_another_checkpoint_is_said_and_tried_again(tmp_path: Path) -> None:
+    """It has seen a later one, or holds more than this one has: nothing claimed, and the page shows why."""
     for answer in (info(409, SIZE + 5, 0), info(409, SIZE, SIZE + 1)):
         client = _client(tmp_path)
         exchange = Scripted(answer)
-        _bring_up(client, exchange)
+        with pytest.raises(PeerError, match="wants another checkpoint"):
+            _bring_up(client, exchange)
         assert (client.mirrored, len(exchange.bodies)) == (0, 1)
 
 
-def test_a_mirror_that_never_comes_to_an_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It sends us back for ever."""
-    monkeypatch.setattr(mirror_client, "PIECES", 5)
+def test_a_mirror_that_never_comes_to_an_end(tmp_path: Path) -> None:
+    """It sends us back for ever: this round is over, and the next begins where it said last."""
     exchange = Scripted(*[info(409, SIZE, n % 2) for n in range(9)])
-    with pytest.raises(PeerError, match="does not come to an end"):
+    with pytest.raises(PeerError, match="contradicts itself"):
         _bring_up(_client(tmp_path), exchange)
-    assert len(exchange.bodies) == 5
+    assert len(exchange.bodies) == mirror_client.RESYNCS + 1
+
+
+def test_a_long_upload_lets_the_witness_have_its_turn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One piece at least, whatever it took; the next round goes on behind it and asks nothing again."""
+    monkeypatch.setattr(mirror_client, "PIECE", 3_000)
+    monkeypatch.setattr(mirror_client, "ROUND_S", -1.0)
+    client, exchange = _client(tmp_path), Scripted()
+    rounds = [asyncio.run(client.bring_up(exchange, MODEL.checkpoint(SIZE))) for _ in range(4)]
+    assert rounds == [False, False, False, True]
+    assert [read_head(body)[0].start for body in exchange.bodies] == [0, 0, 256, 512]
+    assert (client.mirrored, client.uploaded) == (SIZE, SIZE)
 
 
 def test_a_kept_checkpoint_that_is_not_ours_is_said(tmp_path: Path) -> None:

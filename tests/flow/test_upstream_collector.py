@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
+import zlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -104,6 +106,46 @@ def test_everything_else_is_refused_in_one_line(tmp_path: Path) -> None:
                     assert reply.status == status, (method, path)
                     assert text.strip("\n").count("\n") == 0
                     assert text
+
+    run(work())
+
+
+PACKED = gzip.compress(b"old 0\n" + bytes(range(256)) * 40)
+
+
+@pytest.mark.parametrize("path", ["add-checkpoint", "add-entries"])
+@pytest.mark.parametrize(
+    ("encoding", "data"),
+    [
+        ("gzip", b"no gzip at all"),
+        ("gzip", PACKED[:-9]),
+        ("gzip", PACKED[:30] + b"\0\0\0\0" + PACKED[34:]),
+        ("gzip", PACKED[:-8] + bytes(8)),
+        ("gzip", PACKED + b"junk behind it"),
+        ("gzip", gzip.compress(bytes(50_000_000))),
+        ("gzip", b""),
+        ("deflate", PACKED),
+        ("deflate", zlib.compress(b"nothing")),
+        ("br", b"\x0b\x02\x80nothing\x03"),
+        ("zstd", b"\x28\xb5\x2f\xfd junk"),
+        ("gzip, gzip", gzip.compress(PACKED)),
+        ("snappy", b"nothing"),
+    ],
+)
+def test_a_body_that_cannot_be_unpacked_is_the_sender_s_fault(
+    tmp_path: Path, path: str, encoding: str, data: bytes
+) -> None:
+    """A 4xx with its reason, never a 5xx; and the collector goes on."""
+
+    async def work() -> None:
+        async with collecting(prepared(tmp_path)) as (url, task), aiohttp.ClientSession() as http:
+            headers = {"Content-Encoding": encoding}
+            async with http.post(f"{url}/{path}", data=data, headers=headers) as reply:
+                assert reply.status in (400, 415), await reply.text()
+                assert await reply.text()
+            async with http.post(f"{url}/add-checkpoint", data=body(0, 9)) as reply:
+                assert reply.status == 200
+            assert not task.done()
 
     run(work())
 

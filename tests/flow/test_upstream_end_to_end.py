@@ -25,7 +25,7 @@ from appliance.storage.keys import create_key, read_key_text, read_verifier
 from appliance.storage.log_client import LogClient, LogSettings
 from appliance.storage.log_reader import LogReader
 from appliance.upstream import mirror_client
-from appliance.upstream.client import UpstreamClient, UpstreamSettings
+from appliance.upstream.client import UpstreamClient, UpstreamSettings, UpstreamState
 from appliance.upstream.collector import CollectorSettings
 from appliance.upstream.collector import run as run_collector
 from appliance.upstream.exchange import Answer, Exchange
@@ -85,6 +85,8 @@ class Spied(Exchange):
         super().__init__(url)
         self.starts: list[int] = []
         self.third = asyncio.Event()
+        self.go_on = asyncio.Event()
+        self.go_on.set()
 
     async def add_entries(self, packed: bytes) -> Answer:
         """As it is; the third one tells."""
@@ -93,6 +95,7 @@ class Spied(Exchange):
         self.starts.append(head.start)
         if len(self.starts) == 3:
             self.third.set()
+            await self.go_on.wait()
         return answer
 
 
@@ -119,22 +122,21 @@ class Box:
             now_ns=lambda: 1,
             uniform=lambda low, _high: low,
         )
-        self._changed = asyncio.Event()
-        self.client.on_change = lambda _state: self._changed.set()
+        self.changed = asyncio.Event()
+        self.client.on_change = lambda _state: self.changed.set()
         self.log.on_signed = lambda _head: self.client.notify()
 
     async def until_witnessed(self, size: int) -> None:
         while self.client.state.witnessed < size:
             assert self.client.state.alarm == ""
-            self._changed.clear()
-            await self._changed.wait()
-
+            self.changed.clear()
+            await self.changed.wait()
 
     async def until_mirrored(self, size: int) -> None:
         while self.client.state.mirrored < size:
             assert self.client.state.alarm == ""
-            self._changed.clear()
-            await self._changed.wait()
+            self.changed.clear()
+            await self.changed.wait()
 
 
 @asynccontextmanager
@@ -270,6 +272,37 @@ def test_the_mirror_holds_what_the_log_published(tmp_path: Path, monkeypatch: py
 
     run(work())
     assert report_of(tmp_path, settings).ok
+
+
+def test_a_long_upload_does_not_keep_the_witness_waiting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After the third of many pieces the log grows: that is co-signed first, then the rest is uploaded."""
+    monkeypatch.setattr(mirror_client, "PIECE", 20_000)
+    monkeypatch.setattr(mirror_client, "ROUND_S", -1.0)
+    settings = prepare(tmp_path)
+
+    async def work() -> None:
+        async with collector(tmp_path) as port, box(tmp_path, settings, port) as one:
+            states: list[UpstreamState] = []
+
+            def changed(state: UpstreamState) -> None:
+                states.append(state)
+                one.changed.set()
+
+            one.client.on_change = changed
+            one.exchange.go_on.clear()
+            one.log.append([entry(number) for number in range(3_000)])
+            await one.exchange.third.wait()
+            one.log.append([entry(number) for number in range(3_000, 3_100)])
+            await one.log.publish()
+            one.exchange.go_on.set()
+            await one.until_mirrored(3_100)
+            (between, *_) = [state for state in states if state.witnessed == 3_100]
+            assert between.mirrored == 0
+            assert 0 < between.uploaded < 3_000
+
+    run(work())
 
 
 def _same_files(out: Path, log: Path) -> None:
