@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from appliance.domain.errors import InvariantError, PeerError
 
 HASH = 32
+_sha256 = hashlib.sha256  # looked up once: a tile takes 255 of them
 EMPTY_ROOT = hashlib.sha256(b"").digest()
 
 Subtree = Callable[[int, int], bytes]
@@ -20,12 +21,12 @@ Subtree = Callable[[int, int], bytes]
 
 def leaf_hash(entry: bytes) -> bytes:
     """Hash of one entry."""
-    return hashlib.sha256(b"\x00" + entry).digest()
+    return _sha256(b"\x00" + entry).digest()
 
 
 def node_hash(left: bytes, right: bytes) -> bytes:
     """Hash of an inner node."""
-    return hashlib.sha256(b"\x01" + left + right).digest()
+    return _sha256(b"\x01" + left + right).digest()
 
 
 class Frontier:
@@ -42,11 +43,11 @@ class Frontier:
 
     def append(self, leaf: bytes) -> None:
         """Adds the leaf hash of the next entry."""
-        carry, size = leaf, self.size
+        carry, size, roots = leaf, self.size, self._roots
         while size & 1:
-            carry = node_hash(self._roots.pop(), carry)
+            carry = _sha256(b"\x01" + roots.pop() + carry).digest()
             size >>= 1
-        self._roots.append(carry)
+        roots.append(carry)
         self.size += 1
 
     def root(self) -> bytes:
@@ -71,11 +72,16 @@ def frontier_roots(size: int, subtree: Subtree) -> list[bytes]:
 
 
 def root_from_hashes(hashes: Iterable[bytes]) -> bytes:
-    """Root of a tree with these leaf hashes; for a tile, of the subtree it stands for."""
-    frontier = Frontier()
-    for value in hashes:
-        frontier.append(value)
-    return frontier.root()
+    """Root of a tree with these leaf hashes; for a tile, of the subtree it stands for.
+
+    Row by row, an odd last one goes up as it is: the tree that splits at the largest power of two.
+    """
+    row = list(hashes)
+    while len(row) > 1:
+        odd = row[-1:] if len(row) & 1 else []
+        pairs = zip(row[::2], row[1::2], strict=False)
+        row = [_sha256(b"\x01" + left + right).digest() for left, right in pairs] + odd
+    return row[0] if row else EMPTY_ROOT
 
 
 def range_hash(start: int, stop: int, subtree: Subtree) -> bytes:
