@@ -83,8 +83,7 @@ def _kill_and_wait(box: Box) -> None:
 
 @pytest.mark.safety("S1.25", "S4.5", "S11.6")
 def test_a_killed_core_comes_back_with_the_venues_truth(box: Box, up: Child) -> None:
-    """SIGKILL: lights, restart, reconciliation with the venue, mode as SAFETY 1 says. (The second the lights have
-    is `bench kill`.)"""
+    """SIGKILL: lights (how soon is `bench kill`'s), restart, books as the venue's, mode as SAFETY 1 says."""
     for _ in range(3):
         until(box.held, "a position", 60)
         _kill_and_wait(box)
