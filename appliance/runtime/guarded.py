@@ -8,7 +8,7 @@ still, which exits need, cannot.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
@@ -24,7 +24,7 @@ from appliance.memory.service_store import MemoryService, MemorySettings
 from appliance.ports import FeeSource, PaperMarket, Precedent, StoppedAtWire, Venue
 from appliance.risk.breaker import Breaker
 from appliance.risk.breakers import Breakers
-from appliance.upstream.exchange import Answer, Exchange
+from appliance.upstream.exchange import Answer, Ask, Exchange
 
 _INCREASE = OrderClass.INCREASE
 _MEMORY_FAULTS = ("timeout", "unavailable", "down")
@@ -156,16 +156,9 @@ class GuardedExchange(Exchange):
         super().__init__(url, pin=pin)
         self._breaker = breaker
 
-    async def _talk(
-        self,
-        method: str,
-        url: str,
-        body: bytes | None,
-        headers: Mapping[str, str] | None = None,
-        total_s: float | None = None,
-    ) -> Answer:
+    async def _talk(self, ask: Ask) -> Answer:
         with self._breaker.guard() as call:
-            answer = await super()._talk(method, url, body, headers, total_s)
+            answer = await super()._talk(ask)
             if answer.status == _ASKED_TOO_OFTEN or answer.status >= _SERVER_ERROR:
                 call.fail()
             return answer

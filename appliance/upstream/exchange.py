@@ -44,6 +44,16 @@ class Answer(Struct, frozen=True):
         return f"{self.status} {text}".rstrip()
 
 
+class Ask(Struct, frozen=True):
+    """One question. total_s: bound on the whole of it."""
+
+    method: str
+    url: str
+    total_s: float
+    body: bytes | None = None
+    headers: Mapping[str, str] | None = None
+
+
 class Exchange:
     """Talks to one witness. Use inside its own `async with`."""
 
@@ -77,38 +87,36 @@ class Exchange:
 
     async def add_checkpoint(self, body: bytes) -> Answer:
         """POST add-checkpoint. Raises TransportError."""
-        return await self._talk("POST", f"{self._url}/add-checkpoint", body)
+        return await self._talk(Ask("POST", f"{self._url}/add-checkpoint", self._total_s, body))
 
     async def add_entries(self, packed: bytes) -> Answer:
         """POST add-entries. packed: the body, compressed with gzip. Raises TransportError."""
         headers = {"Content-Type": ENTRIES_TYPE, "Content-Encoding": "gzip"}
-        return await self._talk("POST", f"{self._url}/add-entries", packed, headers, self._upload_s)
+        return await self._talk(Ask("POST", f"{self._url}/add-entries", self._upload_s, packed, headers))
 
     async def latest(self, hashed_origin: str) -> Answer:
         """GET the last checkpoint the witness co-signed for an origin. Raises TransportError."""
-        return await self._talk("GET", f"{self._url}/{hashed_origin}/checkpoint", None)
+        return await self._talk(Ask("GET", f"{self._url}/{hashed_origin}/checkpoint", self._total_s))
 
-    async def _talk(
-        self,
-        method: str,
-        url: str,
-        body: bytes | None,
-        headers: Mapping[str, str] | None = None,
-        total_s: float | None = None,
-    ) -> Answer:
+    async def _talk(self, ask: Ask) -> Answer:
         if self._session is None:
             raise ConfigError("the upstream cannot be asked", "no session is open")
         try:
             async with self._session.request(
-                method, url, data=body, headers=headers, ssl=self._tls, allow_redirects=False,
-                timeout=aiohttp.ClientTimeout(total_s or self._total_s, sock_connect=self._total_s),
+                ask.method,
+                ask.url,
+                data=ask.body,
+                headers=ask.headers,
+                ssl=self._tls,
+                allow_redirects=False,
+                timeout=aiohttp.ClientTimeout(ask.total_s, sock_connect=self._total_s),
             ) as reply:
                 received = await _bounded(reply.content)
                 size = _size(received) if reply.status == 409 and reply.content_type == SIZE else None
                 return Answer(reply.status, received, size, mirror_info=reply.content_type == INFO)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             why = str(error) or type(error).__name__
-            raise TransportError("the upstream could not be reached", f"{why} ({url})") from error
+            raise TransportError("the upstream could not be reached", f"{why} ({ask.url})") from error
 
 
 async def _bounded(stream: aiohttp.StreamReader) -> bytes:
