@@ -48,9 +48,15 @@ class World:
         self.beat()
         self.script = root / "hook"
         if hook:
-            self.script.write_text(f"#!/bin/sh\nTOLD='{self.told}'\n{hook}\n")
-            self.script.chmod(0o755)
+            self.write_hook(hook)
         self.configure(hook=f'["{self.script}"]' if hook else "[]", **settings)
+
+    def write_hook(self, body: str) -> None:
+        """A new file in the old one's place: a hook whose reader was killed may still be about to begin."""
+        new = self.script.with_name("hook.new")
+        new.write_text(f"#!/bin/sh\nTOLD='{self.told}'\n{body}\n")
+        new.chmod(0o755)
+        new.replace(self.script)
 
     def configure(self, **settings: str) -> None:
         """Writes the configuration: the example with other values under [alerts]."""

@@ -99,7 +99,7 @@ def test_what_the_hook_did_not_deliver_waits_for_the_next_life(tmp_path: Path) -
     memory, _ = read_memory(world.paths.alerts, boot_text())
     if memory is not None:  # the kill may have come before the memory: then the next one sees the trip anew
         assert [each.alert.kind for each in memory.waiting] == ["KILL_BUTTON"]
-    world.script.write_text(f"#!/bin/sh\ncat >> {world.told}\n")
+    world.write_hook('cat >> "$TOLD"')
     with running([*ALERTS, *world.where], tmp_path / "second.log"):
         until(lambda: world.kinds() == [("KILL_BUTTON", "began")], "the delivery")
 
@@ -316,7 +316,7 @@ def test_the_test_alert_says_what_happened(world: World, tmp_path: Path) -> None
     assert told.wait() == 0
     assert [alert["kind"] for alert in world.heard()] == ["TEST"]
     assert "delivered, exit code 0" in told.output()
-    world.script.write_text("#!/bin/sh\necho the pager is out >&2\nexit 4\n")
+    world.write_hook("echo the pager is out >&2; exit 4")
     failed = Child([*ALERTS, "--test", *world.where], tmp_path / "failed.log")
     assert failed.wait() == 1
     assert "failed, exit code 4" in failed.output()
