@@ -76,13 +76,14 @@ class KeyChain(Struct, frozen=True):
         self.check(opened)
         return opened
 
-    def check(self, opened: SignedCheckpoint) -> None:
-        """Raises PeerError unless one of the keys that signed it may sign that size."""
+    def check(self, opened: SignedCheckpoint) -> VerifierKey:
+        """Who signed it and may sign that size, the newest. Raises PeerError if nobody."""
         size = opened.checkpoint.size
         marks = {(signature.name, signature.key_id) for signature in opened.note.signatures}
         signers = [era for era in self.eras if (era.key.name, era.key.key_id) in marks]
-        if any(era.covers(size) for era in signers):
-            return
+        able = [era.key for era in signers if era.covers(size)]
+        if able:
+            return able[-1]
         told = ", ".join(_said(era) for era in signers) or "no key of this log"
         raise PeerError("checkpoint refused", f"{size} entries are signed by {told}")
 
@@ -126,6 +127,11 @@ class KeyChain(Struct, frozen=True):
         if after and size < after[0].first and not vouched:
             after = ()
         return KeyChain((*self.eras[:at], cut, *after))
+
+
+def as_chain(keys: VerifierKey | KeyChain) -> KeyChain:
+    """One trusted key is a chain without a rotation."""
+    return keys if isinstance(keys, KeyChain) else KeyChain.rooted(keys)
 
 
 def rooted_in(key: VerifierKey, rotations: Iterable[bytes]) -> KeyChain:

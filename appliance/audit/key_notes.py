@@ -20,6 +20,7 @@ checkpoint can be taken for either: its second line is a size, theirs is a key's
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
@@ -47,6 +48,9 @@ OPERATOR = "interlock-operator"
 """Name of every operator key: its signatures are told apart by the key, never by the name."""
 
 MAX_KEY_NOTE = 4096
+MAX_ROTATIONS = 1000
+"""In one file; a key a day would take three years."""
+
 _ROTATION = "interlock-rotation/v1"
 _REVOCATION = "interlock-revocation/v1"
 
@@ -117,6 +121,20 @@ def open_rotation(data: bytes) -> Rotation:
         raise PeerError("not a rotation", "it is not spelled as it is signed")
     _signed_by(note, (old, new))
     return rotation
+
+
+def split_rotations(data: bytes) -> list[bytes]:
+    """The notes in a file of rotations, one behind the other; nothing in them is verified yet.
+
+    Raises PeerError for a file that does not begin with one, or has more than MAX_ROTATIONS.
+    """
+    head = f"{_ROTATION}\n".encode()
+    notes = [head + rest for rest in re.split(b"^" + re.escape(head), data, flags=re.MULTILINE)]
+    if data and notes.pop(0) != head:
+        raise PeerError("not a file of rotations", f"it does not begin with {_ROTATION} (line 1)")
+    if len(notes) > MAX_ROTATIONS:
+        raise PeerError("not a file of rotations", f"more than {MAX_ROTATIONS} of them")
+    return notes if data else []
 
 
 def sign_revocation(

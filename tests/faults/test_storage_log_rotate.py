@@ -235,7 +235,8 @@ def test_the_writer_settles_what_it_finds(tmp_path: Path, monkeypatch: pytest.Mo
     reader = LogReader(settings.directory)
     report = verify(reader, FIRST)
     reader.close()
-    assert report.ok and report.entries == 2, report
+    assert report.ok, report
+    assert report.entries == 2
 
 
 def test_an_old_key_put_back_signs_nothing(fresh: Callable[[], LogSettings]) -> None:
@@ -258,7 +259,8 @@ def test_many_rotations_one_behind_the_other(fresh: Callable[[], LogSettings]) -
     reader = LogReader(settings.directory)
     report = verify(reader, FIRST)
     reader.close()
-    assert report.ok and len(report.keys) == 11, report
+    assert report.ok, report
+    assert len(report.keys) == 11
 
 
 def test_a_key_entry_that_is_damaged_stops_the_writer(fresh: Callable[[], LogSettings]) -> None:

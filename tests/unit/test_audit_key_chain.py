@@ -304,7 +304,8 @@ def test_a_revoked_key_is_not_believed_from_there_on() -> None:
 def test_a_key_that_was_rotated_away_is_revoked_without_harm() -> None:
     """The usual order: rotate, then revoke from the rotation on."""
     report = Story().grow(3).rotate(LOG, SECOND).grow(1).revoke(LOG, 4).signed(SECOND).verify()
-    assert report.ok and not report.remarks, said(report)
+    assert report.ok, said(report)
+    assert not report.remarks
 
 
 def test_reaching_back_before_the_rotation_needs_the_operator_s_word_for_the_successor() -> None:
@@ -348,7 +349,8 @@ def test_a_head_cosigned_before_the_rotation_stays_good() -> None:
     """The witness was last seen under the old key; the log goes on under the new one."""
     story = Story().grow(3).signed(LOG).cosigned(LOG).rotate(LOG, SECOND).grow(1).signed(SECOND)
     report = story.verify()
-    assert report.ok and report.witnessed == 3, said(report)
+    assert report.ok, said(report)
+    assert report.witnessed == 3
 
 
 def test_a_note_of_a_key_entry_is_bounded() -> None:
