@@ -14,7 +14,8 @@ therefore says "from entry N on", and nothing about what lies before it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TypeAlias
 
 import msgspec
 from msgspec import Struct
@@ -69,6 +70,12 @@ class KeyChain(Struct, frozen=True):
     def era(self, key: VerifierKey) -> Era | None:
         """When a key was in force; None for a stranger."""
         return next((era for era in self.eras if era.key == key), None)
+
+    def successor(self, key: VerifierKey) -> Era | None:
+        """What a key was rotated to; None for a stranger or the last one."""
+        keys = self.keys
+        at = keys.index(key) + 1 if key in keys else len(keys)
+        return self.eras[at] if at < len(keys) else None
 
     def open(self, data: bytes, witnesses: Sequence[VerifierKey] = ()) -> SignedCheckpoint:
         """As `open_checkpoint`, for a signature by a key whose era the checkpoint's size lies in."""
@@ -132,6 +139,16 @@ class KeyChain(Struct, frozen=True):
 def as_chain(keys: VerifierKey | KeyChain) -> KeyChain:
     """One trusted key is a chain without a rotation."""
     return keys if isinstance(keys, KeyChain) else KeyChain.rooted(keys)
+
+
+Keys: TypeAlias = KeyChain | Sequence[VerifierKey]
+"""What is trusted for one log."""
+
+
+def chain_among(logs: Mapping[str, Keys], origin: str) -> KeyChain | None:
+    """The keys of an origin; None if it is unknown."""
+    keys = logs.get(origin)
+    return keys if keys is None or isinstance(keys, KeyChain) else KeyChain.rooted(*keys)
 
 
 def rooted_in(key: VerifierKey, rotations: Iterable[bytes]) -> KeyChain:
