@@ -22,7 +22,7 @@ from appliance.audit.key_notes import (
     open_revocation,
 )
 from appliance.audit.notes import COSIGNATURE_KEY, NOTE_KEY, Note, VerifierKey, parse_vkey
-from appliance.domain.errors import PeerError, TransportError, UsageError
+from appliance.domain.errors import ConfigError, PeerError, TransportError, UsageError
 from appliance.runtime.audit_trust import read_given, read_trust
 from appliance.runtime.audit_view import stamp
 from appliance.runtime.config_load import load_config
@@ -62,11 +62,16 @@ def run_list(paths: Paths, options: argparse.Namespace, _terminal: Terminal) -> 
 def run_rotate(paths: Paths, _options: argparse.Namespace, terminal: Terminal) -> int:
     """The log's key is replaced; a power cut leaves the old or the new one in force."""
     need_state(paths)
-    read_trust(paths, None)  # a log whose keys hang in the air gets no further one
+    key_file = paths.keys / "log.key"
     with only_writer(paths.log, LOCK_WAIT_S):
-        made = rotate(paths.keys / "log.key", paths.log, (time.time_ns(), time.monotonic_ns()))
+        settle(key_file, paths.log)
+        trusted, own = read_trust(paths, None).keys.current, read_signing_key(key_file).verifier()
+        if trusted != own:
+            why = f"nothing leads from {paths.trust / 'log.vkey'} to {named(own)} ({key_file})"
+            raise ConfigError("the log's key is not the one in force", why, "interlock verify")
+        made = rotate(key_file, paths.log, (time.time_ns(), time.monotonic_ns()))
     terminal.say(f"entry {made.size}: the log's key was {named(made.old)} and is {named(made.new)}")
-    terminal.say(f"checkpoints up to {made.size + 1} entries verify with the old key, from there with the new")
+    terminal.say(f"checkpoints up to {made.size + 1} entries verify with the old key, from there the new")
     terminal.say("the collector is told at the next start; tell other witnesses and auditors the new key,")
     terminal.say("or give them what leads to it: interlock keys chain")
     print(made.new.vkey)
@@ -222,8 +227,7 @@ def _check_revocation(paths: Paths, revocation: Revocation, size: int) -> None:
 
 def _said(revocation: Revocation) -> list[str]:
     lines = [
-        f"key {named(revocation.key)} of {revocation.key.name} is not believed from entry"
-        f" {revocation.size} on",
+        f"{revocation.key.name}: key {named(revocation.key)} is not believed from entry {revocation.size} on",
         "before that entry nothing is said: who had the key could write there what he liked, but for what",
         "a witness had co-signed: the entries below its last head are out of his reach",
     ]

@@ -7,8 +7,8 @@ comes here. Public halves that are believed lie in `trust/`, the operator's in g
 from __future__ import annotations
 
 import hashlib
-import os
 import stat
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,6 +17,7 @@ from msgspec import Struct
 from appliance.audit.key_chain import KeyChain, may_revoke
 from appliance.audit.key_notes import (
     KIND,
+    OPERATOR,
     REVOKED,
     ROTATED,
     Revocation,
@@ -26,7 +27,7 @@ from appliance.audit.key_notes import (
 )
 from appliance.audit.notes import COSIGNATURE_KEY, NOTE_KEY, VerifierKey
 from appliance.audit.records import decode_entry
-from appliance.domain.errors import PeerError
+from appliance.domain.errors import ConfigError, PeerError, StoreError
 from appliance.runtime.audit_trust import read_trust
 from appliance.runtime.operator_key import operator_key
 from appliance.runtime.paths import Paths
@@ -34,6 +35,7 @@ from appliance.storage.keys import read_verifier
 from appliance.storage.log_reader import LogReader
 
 IN_USE, RETIRED, GONE, MISSING = "in use", "retired", "revoked", "missing"
+UNREADABLE = "unreadable"
 
 
 class Purpose(NamedTuple):
@@ -75,26 +77,39 @@ class KeyRow(Struct, frozen=True):
 
 def named(key: VerifierKey) -> str:
     """The id in signatures; of an operator's key the fingerprint that the log names it by."""
-    if key.name == "interlock-operator":
+    if key.name == OPERATOR:
         return hashlib.sha256(key.public).hexdigest()[:16]
     return key.key_id.hex()
 
 
 def in_force(paths: Paths) -> dict[str, str]:
-    """purpose → verifier key, for the entry of a start; of what is missing nothing. Raises ConfigError."""
-    found = {}
-    for name, purpose in PURPOSES.items():
-        path = paths.keys / f"{name}.vkey"
-        if name != "operator" and path.exists():
-            found[name] = read_verifier(path, purpose.kind).vkey
-    operator = operator_key(paths)
-    if operator is not None:
-        found["operator"] = operator.vkey
+    """purpose → verifier key, for the entry of a start; of what is missing nothing.
+
+    UNREADABLE for a file that is damaged: a core that has orders to cancel starts all the same.
+    """
+    own = [name for name in PURPOSES if name != "operator"]
+    files = {name: (paths.keys / f"{name}.vkey", PURPOSES[name].kind) for name in own}
     for name in ("witness", "mirror"):
-        path = paths.trust / f"{name}.vkey"
-        if path.exists():
-            found[f"upstream_{name}"] = read_verifier(path, COSIGNATURE_KEY).vkey
+        files[f"upstream_{name}"] = paths.trust / f"{name}.vkey", COSIGNATURE_KEY
+    looks = {name: partial(_vkey, path, kind) for name, (path, kind) in files.items()}
+    found = {}
+    for name, look in (looks | {"operator": partial(_operator_vkey, paths)}).items():
+        try:
+            vkey = look()
+        except (ConfigError, StoreError):
+            vkey = UNREADABLE
+        if vkey:
+            found[name] = vkey
     return found
+
+
+def _vkey(path: Path, kind: int) -> str:
+    return read_verifier(path, kind).vkey if path.exists() else ""
+
+
+def _operator_vkey(paths: Paths) -> str:
+    key = operator_key(paths)
+    return "" if key is None else key.vkey
 
 
 def key_rows(paths: Paths) -> list[KeyRow]:
@@ -103,7 +118,8 @@ def key_rows(paths: Paths) -> list[KeyRow]:
     try:
         gone = dict[VerifierKey, Revocation]()
         for revocation in revocations(reader, operator_key(paths)):
-            gone[revocation.key] = min(gone.get(revocation.key, revocation), revocation, key=lambda r: r.size)
+            known = gone.get(revocation.key, revocation)
+            gone[revocation.key] = min(known, revocation, key=lambda each: each.size)
         since = _rotated_at(reader)
     finally:
         reader.close()
@@ -112,8 +128,8 @@ def key_rows(paths: Paths) -> list[KeyRow]:
     rows += _believed_rows(paths)
     operator = operator_key(paths)
     if operator is not None:
-        signs = PURPOSES["operator"].signs
-        rows.append(KeyRow("operator", signs, operator, str(paths.guard_config), "", 0, IN_USE, "public half"))
+        signs, file = PURPOSES["operator"].signs, str(paths.guard_config)
+        rows.append(KeyRow("operator", signs, operator, file, "", 0, IN_USE, "public half"))
     return [_marked(row, gone) for row in rows]
 
 
@@ -148,7 +164,7 @@ def _log_rows(paths: Paths, chain: KeyChain, since: dict[VerifierKey, int]) -> l
         if era.last is None:
             row = _file_row(paths, "log")
             created_ns = since.get(era.key, row.created_ns)
-            rows.append(KeyRow(*(row.name, row.purpose, era.key, row.file, row.mode, created_ns, row.state)))
+            rows.append(KeyRow(row.name, row.purpose, era.key, row.file, row.mode, created_ns, row.state))
         else:
             until = f"after {era.last} entries; its private half was replaced"
             signs = PURPOSES["log"].signs
@@ -175,12 +191,13 @@ def _believed_rows(paths: Paths) -> list[KeyRow]:
         key = read_verifier(path, COSIGNATURE_KEY)
         if not own.exists() or read_verifier(own, COSIGNATURE_KEY) != key:
             signs = PURPOSES[name].signs.replace("the collector here", "the upstream")
-            rows.append(KeyRow(name, signs, key, str(path), *_facts(path), IN_USE, "the upstream's public half"))
+            said = "the upstream's public half"
+            rows.append(KeyRow(name, signs, key, str(path), *_facts(path), IN_USE, said))
     return rows
 
 
 def _facts(path: Path) -> tuple[str, int]:
-    status = os.stat(path)
+    status = path.stat()
     return f"{stat.S_IMODE(status.st_mode):04o}", status.st_mtime_ns
 
 
