@@ -5,6 +5,7 @@
     checkpoint      the signed head the entries are proven against, co-signed by the witness if it has seen it
     tile/…          every C2SP tile an inclusion proof of any of these entries can ask for; hashes only
     trust/*.vkey    the public keys; to be compared with those the owner gave the auditor
+    trust/rotations if the log has changed its key: how each led to the next, up to trust/log.vkey
     SHA256SUMS      of all files above, as `sha256sum -c` reads it
     manifest        a signed note: the facts, and the hash of SHA256SUMS
 
@@ -28,6 +29,7 @@ from appliance.domain.errors import PeerError
 
 README, ENTRIES, HEAD, SUMS, MANIFEST = "README.txt", "entries.jsonl", "checkpoint", "SHA256SUMS", "manifest"
 LOG_KEY, WITNESS_KEY, EXPORT_KEY = "trust/log.vkey", "trust/witness.vkey", "trust/export.vkey"
+ROTATIONS = "trust/rotations"
 TITLE = "interlock audit export v1"
 EXPORT_NAME = "/export"
 """The key that signs manifests is named after the log: `<origin>/export`. It signs nothing else."""

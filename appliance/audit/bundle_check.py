@@ -15,9 +15,10 @@ from msgspec import Struct
 
 from appliance.audit import bundle
 from appliance.audit.bundle import Manifest, parse_manifest, parse_sums
-from appliance.audit.checkpoint import open_checkpoint
+from appliance.audit.key_chain import KeyChain, rooted_in
+from appliance.audit.key_notes import MAX_KEY_NOTE, MAX_ROTATIONS, split_rotations
 from appliance.audit.merkle import inclusion_proof, leaf_hash, verify_inclusion
-from appliance.audit.notes import MAX_NOTE, VerifierKey, parse_note, verify_note
+from appliance.audit.notes import MAX_NOTE, VerifierKey, parse_note, parse_vkey, verify_note
 from appliance.audit.records import decode_entry
 from appliance.audit.tiles import WIDTH, Tile, split_hashes, tile_of, tile_subtrees
 from appliance.domain.errors import PeerError
@@ -47,7 +48,10 @@ class BundleFiles(Protocol):
 
 
 class BundleKeys(Struct, frozen=True):
-    """Public keys somebody else vouches for: of the log, of its exports, of the witness if there is one."""
+    """Public keys somebody else vouches for: of the log, of its exports, of the witness if there is one.
+
+    log: one the log has had; what follows it is proven by the rotations in the bundle.
+    """
 
     log: VerifierKey
     export: VerifierKey
@@ -74,8 +78,9 @@ def check_bundle(
     for name, expected in sums.items():
         if files.digest(name) != expected:
             raise PeerError(name, "its SHA-256 is not the one in SHA256SUMS")
+    chain = _chain(files, sums, keys.log)
     _same_keys(files, sums, keys)
-    cosigned_s = _checkpoint(files, manifest, keys)
+    cosigned_s = _checkpoint(files, manifest, keys, chain)
     wanted = {tile.path for tile in bundle.needed_tiles(manifest.first, manifest.stop, manifest.size)}
     listed = {name for name in sums if name.startswith("tile/")}
     if wanted != listed:
@@ -121,20 +126,35 @@ def _presence(files: BundleFiles, sums: dict[str, bytes]) -> None:
             raise PeerError(name, "it is missing")
 
 
+def _chain(files: BundleFiles, sums: dict[str, bytes], trusted: VerifierKey) -> KeyChain:
+    """From the trusted key to the bundle's own, along its rotations."""
+    try:
+        told = b""
+        if bundle.ROTATIONS in sums:
+            told = files.read(bundle.ROTATIONS, MAX_KEY_NOTE * MAX_ROTATIONS)
+        chain = rooted_in(trusted, split_rotations(told))
+    except PeerError as error:
+        raise PeerError(bundle.ROTATIONS, f"{error.what}: {error.why}") from error
+    own = files.read(bundle.LOG_KEY, MAX_NOTE).decode("utf-8", "replace")
+    if not any(own == f"{key.vkey}\n" for key in chain.keys):
+        raise PeerError(bundle.LOG_KEY, "it is not the key you trust")
+    return KeyChain(tuple(era for era in chain.eras if era.key == parse_vkey(own.removesuffix("\n"))))
+
+
 def _same_keys(files: BundleFiles, sums: dict[str, bytes], keys: BundleKeys) -> None:
     """The keys inside are for convenience; they may not be others than the trusted ones."""
-    trusted = {bundle.LOG_KEY: keys.log, bundle.EXPORT_KEY: keys.export, bundle.WITNESS_KEY: keys.witness}
+    trusted = {bundle.EXPORT_KEY: keys.export, bundle.WITNESS_KEY: keys.witness}
     for name, key in trusted.items():
         if key is not None and name in sums and files.read(name, MAX_NOTE) != f"{key.vkey}\n".encode():
             raise PeerError(name, "it is not the key you trust")
 
 
-def _checkpoint(files: BundleFiles, manifest: Manifest, keys: BundleKeys) -> int:
+def _checkpoint(files: BundleFiles, manifest: Manifest, keys: BundleKeys, chain: KeyChain) -> int:
     note = files.read(bundle.HEAD, MAX_NOTE)
     # A witness the auditor has no key of is no reason to refuse, and none to believe either.
     witnesses = [keys.witness] if keys.witness is not None and manifest.witness == keys.witness.name else []
     try:
-        opened = open_checkpoint(note, [keys.log], witnesses)
+        opened = chain.open(note, witnesses)
     except PeerError as error:
         raise PeerError(bundle.HEAD, f"{error.what}: {error.why}") from error
     head = opened.checkpoint

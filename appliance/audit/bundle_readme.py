@@ -51,10 +51,18 @@ Prices and sums are texts.
 Entries describe order flow: keep this file as you keep accounts. It contains no secret key.
 """
 
+_ROTATED = """
+IF YOU WERE GIVEN AN OLDER log.vkey
+This log has changed its key. trust/rotations tells how, one signed note a change, oldest first:
+each is signed by the key it calls old and by the one it calls new. Begin with the note whose old
+key is yours; the last new one must be trust/log.vkey, which signed "checkpoint".
+"""
 
-def readme(manifest: Manifest, since: str, until: str) -> str:
-    """The text for one bundle. since, until: the asked time as text."""
-    return _TEXT.format(
+
+def readme(manifest: Manifest, since: str, until: str, *, rotated: bool = False) -> str:
+    """The text for one bundle. since, until: the asked time as text.  rotated: the log's key has changed."""
+    text = _TEXT + _ROTATED if rotated else _TEXT
+    return text.format(
         origin=manifest.origin,
         first=manifest.first,
         last=manifest.stop - 1,

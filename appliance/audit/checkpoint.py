@@ -74,11 +74,13 @@ def parse_checkpoint(text: str) -> Checkpoint:
     return Checkpoint(lines[0], size, root, tuple(lines[3:]))
 
 
-def sign_checkpoint(checkpoint: Checkpoint, key: SigningKey) -> bytes:
-    """The signed note. The same checkpoint and key give the same bytes, so it can be signed again."""
-    if checkpoint.origin != key.name:
-        raise PeerError("checkpoint not signed", f"the key is for {key.name}, not {checkpoint.origin}")
-    return Note(checkpoint.text, (key.sign(checkpoint.text),)).encode()
+def sign_checkpoint(checkpoint: Checkpoint, *keys: SigningKey) -> bytes:
+    """The note, signed by each key. The same checkpoint and keys give the same bytes: it can be signed again.
+    """
+    for key in keys:
+        if checkpoint.origin != key.name:
+            raise PeerError("checkpoint not signed", f"the key is for {key.name}, not {checkpoint.origin}")
+    return Note(checkpoint.text, tuple(key.sign(checkpoint.text) for key in keys)).encode()
 
 
 def open_checkpoint(

@@ -16,7 +16,8 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
-from appliance.audit.checkpoint import SignedCheckpoint, open_checkpoint, parse_size
+from appliance.audit.checkpoint import SignedCheckpoint, parse_size
+from appliance.audit.key_chain import KeyChain, as_chain
 from appliance.audit.merkle import HASH, leaf_hash, verify_inclusion
 from appliance.audit.notes import MAX_NOTE, VerifierKey, decode64, encode64
 from appliance.audit.records import MAX_BODY
@@ -67,10 +68,10 @@ def parse_proof(data: bytes) -> EntryProof:
 
 
 def check_proof(
-    proof: EntryProof, entry: bytes, log: VerifierKey, witnesses: Sequence[VerifierKey] = ()
+    proof: EntryProof, entry: bytes, log: VerifierKey | KeyChain, witnesses: Sequence[VerifierKey] = ()
 ) -> SignedCheckpoint:
     """The verified checkpoint that has these very bytes as entry `proof.index`, or PeerError."""
-    opened = open_checkpoint(proof.checkpoint, [log], witnesses)
+    opened = as_chain(log).open(proof.checkpoint, witnesses)
     head = opened.checkpoint
     verify_inclusion(proof.index, head.size, leaf_hash(entry), proof.hashes, head.root)
     return opened

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+from appliance.audit.key_chain import Era
+
 MAX_FINDINGS = 16
 
 
@@ -25,6 +27,7 @@ class Report(Struct, frozen=True, kw_only=True):
     witnessed: size of the co-signed checkpoint, 0 if there is none.  witness: who, empty if not verified.
     bundles: entry bundles compared.  tiles: tiles compared per level.
     sources: (source, its number of entries).  more: findings beyond MAX_FINDINGS, counted only.
+    keys: the log's keys and their times.  remarks: nothing wrong, but a person should know.
     """
 
     origin: str
@@ -39,6 +42,8 @@ class Report(Struct, frozen=True, kw_only=True):
     sources: tuple[tuple[str, int], ...]
     findings: tuple[Finding, ...]
     more: int
+    keys: tuple[Era, ...] = ()
+    remarks: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:

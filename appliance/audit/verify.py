@@ -1,9 +1,9 @@
 """Checks a whole log against itself, its signatures and the keys one trusts (PRV-08, P17).
 
 Everything is computed again from the entries' bytes: canonical form, index, per-source sequence, causes;
-leaf hashes, tiles of every level, roots. Store, bundle and level-0 tile hold each entry three times over;
-where they differ, two against one says which of them was damaged, and the signed root has the last word.
-Memory stays at a few tiles whatever the size.
+leaf hashes, tiles of every level, roots; and the keys, rotation by rotation from the first (`verify_keys`).
+Store, bundle and level-0 tile hold each entry three times over; where they differ, two against one says which
+of them was damaged, and the signed root has the last word. Memory stays at a few tiles whatever the size.
 """
 
 from __future__ import annotations
@@ -13,19 +13,22 @@ from collections.abc import Callable
 from msgspec import Struct
 
 from appliance.audit.checkpoint import Checkpoint, parse_checkpoint
+from appliance.audit.key_notes import KIND
 from appliance.audit.merkle import Frontier
 from appliance.audit.notes import (
     COSIGNATURE_KEY,
     NOTE_KEY,
+    Note,
     VerifierKey,
     parse_note,
     parse_vkey,
     verify_note,
 )
-from appliance.audit.records import decode_entry
+from appliance.audit.records import Record, decode_entry
 from appliance.audit.report import Findings, Report
 from appliance.audit.tiles import WIDTH
 from appliance.audit.verify_files import LogReader, PublishedFiles
+from appliance.audit.verify_keys import KeyWalk
 from appliance.domain.errors import PeerError, StoreError
 
 CHECKPOINT = "checkpoint"
@@ -41,10 +44,11 @@ class KeyText(Struct, frozen=True):
 
 
 class Trust(Struct, frozen=True):
-    """The keys one trusts: the log's own, and the witness's where there is one."""
+    """The keys one trusts: the log's first one, the witness's and the operator's where there is one."""
 
     log: KeyText
     witness: KeyText | None = None
+    operator: KeyText | None = None
 
 
 Progress = Callable[[int, int], None]
@@ -68,6 +72,7 @@ class _Verification:
         self._signed = min(self._head.size, self._size)
         self._files = PublishedFiles(reader, self._signed, self._findings)
         self._order = _Order(self._findings)
+        self._keys = _key_walk(trust, self._findings)
         self._frontier = Frontier()
 
     def run(self) -> Report:
@@ -76,6 +81,7 @@ class _Verification:
             self._walk()
         except StoreError as error:
             self._findings.add(f"entry {self._frontier.size} or its files", error.sentence())
+        self._check_signers()
         return self._report()
 
     def _read_size(self) -> int:
@@ -106,7 +112,9 @@ class _Verification:
     def _group(self, start: int, bodies: list[bytes]) -> None:
         hashes = self._files.judge(start, bodies)
         for at, body in enumerate(bodies):
-            self._order.check(start + at, body)
+            record = self._order.check(start + at, body)
+            if record is not None and record.kind == KIND and self._keys is not None:
+                self._keys.take(start + at, self._frontier.root(), record.data)
             self._frontier.append(hashes[at])
             self._check_root()
 
@@ -117,37 +125,59 @@ class _Verification:
             if here and head.root != self._frontier.root():
                 self._findings.add(f"{name} line 3", f"the first {head.size} entries have another root")
 
+    def _check_signers(self) -> None:
+        """Only now all rotations and revocations are known."""
+        for head, name in ((self._head, CHECKPOINT), (self._cosigned, COSIGNED)):
+            if head.note is None or self._keys is None:
+                continue
+            try:
+                self._keys.check(head.note, cosigned=name == COSIGNED)
+                if head.witness is not None:
+                    self._keys.check_witness(head.witness, head.size)
+            except PeerError as error:
+                self._findings.add(name, error.why)
+
     def _report(self) -> Report:
+        witness = self._cosigned.witness
         return Report(
             origin=self._head.origin,
             entries=self._frontier.size,
             signed=self._head.size,
             root=self._head.root.hex(),
             unsigned=max(0, self._size - self._head.size),
-            witnessed=self._cosigned.size if self._cosigned.witness else 0,
-            witness=self._cosigned.witness,
+            witnessed=self._cosigned.size if witness else 0,
+            witness=witness.name if witness else "",
             bundles=self._files.bundles,
             tiles=tuple(self._files.tiles),
             sources=tuple(sorted(self._order.next.items())),
             findings=tuple(self._findings.kept),
             more=self._findings.more,
+            keys=self._keys.eras if self._keys else (),
+            remarks=tuple(self._keys.remarks) if self._keys else (),
         )
 
 
 class _Head(Struct, frozen=True):
-    """A checkpoint file as far as it could be read; its signature may already have been found bad."""
+    """A checkpoint file as far as it could be read. note: None once it was found bad.
+
+    witness: who co-signed it, if that was asked for and is good.
+    """
 
     present: bool = False
     origin: str = ""
     size: int = 0
     root: bytes = b""
-    witness: str = ""
+    note: Note | None = None
+    witness: VerifierKey | None = None
 
 
 def _open(
     reader: LogReader, name: str, log: KeyText, witness: KeyText | None, findings: Findings
 ) -> _Head:
-    """Reads and checks `name`. Content is used even if a signature is bad, to say more about it."""
+    """Reads and checks `name`. Content is used even if a signature is bad, to say more about it.
+
+    One that the first key has not signed may be signed by a later one: the entries will tell.
+    """
     try:
         data = reader.file(name)
     except StoreError as error:
@@ -167,18 +197,27 @@ def _open(
         return _Head()
     if log_key is not None and checkpoint.origin != log_key.name:
         findings.add(f"{name} line 1", f"the origin is not {log_key.name}, the name of {log.place}")
-    for key in (log_key, witness_key):
+    marks = {(signature.name, signature.key_id) for signature in note.signatures}
+    first = log_key is not None and (log_key.name, log_key.key_id) in marks
+    for key in (log_key if first else None, witness_key):
         try:
             if key is not None:
                 verify_note(note, [key])
         except PeerError as error:
             findings.add(name, error.why)
-            return _head(checkpoint, "")
-    return _head(checkpoint, witness_key.name if witness_key else "")
+            return _head(checkpoint, None, None)
+    return _head(checkpoint, note, witness_key)
 
 
-def _head(checkpoint: Checkpoint, witness: str) -> _Head:
-    return _Head(True, checkpoint.origin, checkpoint.size, checkpoint.root, witness)
+def _head(checkpoint: Checkpoint, note: Note | None, witness: VerifierKey | None) -> _Head:
+    return _Head(True, checkpoint.origin, checkpoint.size, checkpoint.root, note, witness)
+
+
+def _key_walk(trust: Trust, findings: Findings) -> KeyWalk | None:
+    """None without a usable first key, which was found wrong already."""
+    root = _key(trust.log, NOTE_KEY, Findings())
+    operator = _key(trust.operator, NOTE_KEY, findings) if trust.operator else None
+    return None if root is None else KeyWalk(root, operator, findings)
 
 
 def _key(text: KeyText, kind: int, findings: Findings) -> VerifierKey | None:
@@ -200,13 +239,14 @@ class _Order:
         self._findings = findings
         self.next: dict[str, int] = {}
 
-    def check(self, index: int, body: bytes) -> None:
+    def check(self, index: int, body: bytes) -> Record | None:
+        """The record, None if it is none."""
         place = f"entry {index}"
         try:
             record = decode_entry(body)
         except PeerError as error:
             self._findings.add(place, f"{error.what}: {error.why}")
-            return
+            return None
         if record.i != index:
             self._findings.add(place, f"it says it is entry {record.i}")
         expected = self.next.get(record.src, 0)
@@ -217,3 +257,4 @@ class _Order:
             self.next[record.src] = record.n + 1
         else:
             self._findings.add(place, f"more than {MAX_SOURCES} sources")
+        return record

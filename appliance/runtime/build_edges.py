@@ -7,7 +7,7 @@ import random
 import time
 from contextlib import AsyncExitStack
 
-from appliance.audit.notes import COSIGNATURE_KEY, NOTE_KEY
+from appliance.audit.notes import COSIGNATURE_KEY
 from appliance.domain.breaker import Component
 from appliance.domain.errors import TransportError
 from appliance.domain.ids import InstrumentId
@@ -17,6 +17,7 @@ from appliance.pipeline import Stages
 from appliance.ports import FeeSource
 from appliance.risk.breakers import Breakers
 from appliance.runtime import tables
+from appliance.runtime.audit_trust import read_trust
 from appliance.runtime.clock import WallClock
 from appliance.runtime.config import Config
 from appliance.runtime.fee_refresh import FIRST_S, FeeRefresh
@@ -95,11 +96,13 @@ def make_upstream(stack: AsyncExitStack, config: Config, paths: Paths, breakers:
     """The client of the witness, with a reader of its own of the log."""
     reader = LogReader(paths.log)
     stack.callback(reader.close)
+    trust = read_trust(paths, None)
     mirror = paths.trust / "mirror.vkey"
     return UpstreamClient(
         UpstreamSettings(
             directory=paths.log,
-            log_key=read_verifier(paths.trust / "log.vkey", NOTE_KEY),
+            log_key=trust.log,
+            rotations=trust.rotations,
             witness_key=read_verifier(paths.trust / "witness.vkey", COSIGNATURE_KEY),
             mirror_key=read_verifier(mirror, COSIGNATURE_KEY) if config.upstream.mirror else None,
             bytes_per_s=int(config.upstream.mirror_rate),

@@ -13,6 +13,7 @@ from typing import Any
 from appliance.domain.errors import InterlockError
 from appliance.domain.exit_codes import ExitCode
 from appliance.runtime.cli_audit import add_audit
+from appliance.runtime.cli_keys import add_keys
 
 _VERBS: dict[str, tuple[str, str, str]] = {
     # verb: (module:function, help, example)
@@ -28,6 +29,7 @@ _VERBS: dict[str, tuple[str, str, str]] = {
     "alerts": ("cmd_alerts:run_alerts", "tell people what happens", "interlock alerts --test"),
     "verify": ("cmd_audit:run_verify", "check the whole audit log", "interlock verify"),
     "audit": ("", "read and check the audit log", "interlock audit tail -n 50"),
+    "keys": ("", "the keys: which there are, rotate, revoke, enrol", "interlock keys list"),
     "board": ("cmd_board:run_board", "move the contacts of the simulated board", "interlock board press"),
     "operator": ("", "signed commands: arm without a key switch, reset the peak", "interlock operator arm"),
     "config": ("cmd_config:run_config", "show the configuration in force", "interlock config --example"),
@@ -60,7 +62,7 @@ _OPERATOR = {
         "interlock operator start-source trend",
     ),
 }
-_NESTED = frozenset({"audit", "operator"})
+_NESTED = frozenset({"audit", "keys", "operator"})
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -130,6 +132,8 @@ def _parser() -> argparse.ArgumentParser:
         _ADDERS.get(verb, _nothing)(made)
         if verb == "audit":
             add_audit(made, common)
+        if verb == "keys":
+            add_keys(made, common)
         if verb == "operator":
             _add_operator(made, common)
     return parser
@@ -194,6 +198,9 @@ def _add_collector(parser: argparse.ArgumentParser) -> None:
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--export", type=Path, metavar="DIR", help="write what is stored as static files")
     what.add_argument("--enrol", metavar="VKEY", help="take another box's log, by its trust/log.vkey")
+    what.add_argument("--token", action="store_true", help="make a token that one log is taken with")
+    text = "how long the token is good: 1 to 720, default 24"
+    parser.add_argument("--hours", type=int, default=24, metavar="N", help=text)
 
 
 def _nothing(_parser: argparse.ArgumentParser) -> None:

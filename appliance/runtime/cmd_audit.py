@@ -7,7 +7,8 @@ import json
 import time
 
 from appliance.audit.report import Report
-from appliance.audit.verify import Trust, verify
+from appliance.audit.verify import KeyText, Trust, verify
+from appliance.runtime.operator_key import operator_key
 from appliance.runtime.paths import Paths, need_state
 from appliance.runtime.terminal import Terminal
 from appliance.storage.keys import read_key_text
@@ -20,8 +21,11 @@ def run_verify(paths: Paths, options: argparse.Namespace, terminal: Terminal) ->
     """Checks everything and says what was checked; exit 1 and the place if something is wrong."""
     need_state(paths)
     reader = LogReader(paths.log)
+    operator = operator_key(paths)
     trust = Trust(
-        log=read_key_text(paths.trust / "log.vkey"), witness=read_key_text(paths.trust / "witness.vkey")
+        log=read_key_text(paths.trust / "log.vkey"),
+        witness=read_key_text(paths.trust / "witness.vkey"),
+        operator=KeyText(str(paths.guard_config), operator.vkey) if operator else None,
     )
     started = time.monotonic()
 
@@ -45,6 +49,7 @@ def _said(report: Report, took_s: float, terminal: Terminal) -> list[str]:
     lines = [
         f"log        {report.origin}",
         f"entries    {report.entries} read, each canonical, numbered and chained backwards",
+        *_keys(report),
         f"signed     {report.signed} entries under one checkpoint, root {report.root[:16]}…",
         f"not yet    {report.unsigned} entries after it (the next checkpoint covers them)",
         f"witnessed  {report.witnessed} entries" + (f" by {report.witness}" if report.witness else ""),
@@ -52,11 +57,22 @@ def _said(report: Report, took_s: float, terminal: Terminal) -> list[str]:
         "sources    " + ", ".join(f"{name}: {count}" for name, count in report.sources),
         f"took       {took_s:.2f} s",
     ]
+    lines += [f"note       {remark}" for remark in report.remarks]
     if report.ok:
         return [*lines, terminal.style("VERIFIED: everything agrees", "green")]
     wrong = [f"  {finding}" for finding in report.findings]
     more = [f"  and {report.more} more"] if report.more else []
     return [*lines, terminal.style(NOT_VERIFIED, "red"), *wrong, *more]
+
+
+def _keys(report: Report) -> list[str]:
+    """One line, or one for each key where there were several."""
+    lines = []
+    for era in report.keys:
+        until = "in force" if era.last is None else f"to {era.last} entries"
+        gone = ", REVOKED" if era.revoked else ""
+        lines.append(f"key        {era.key.key_id.hex()}, checkpoints from {era.first} {until}{gone}")
+    return lines
 
 
 def _as_json(report: Report) -> dict[str, object]:
@@ -68,5 +84,10 @@ def _as_json(report: Report) -> dict[str, object]:
         "unsigned": report.unsigned,
         "witnessed": report.witnessed,
         "root": report.root,
+        "keys": [
+            {"vkey": era.key.vkey, "first": era.first, "last": era.last, "revoked": era.revoked}
+            for era in report.keys
+        ],
+        "remarks": list(report.remarks),
         "findings": [str(finding) for finding in report.findings],
     }

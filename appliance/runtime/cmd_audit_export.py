@@ -141,11 +141,14 @@ def _fill(
     for tile in needed_tiles(facts.first, facts.stop, facts.size):
         put(tile.path, reader.content(tile))
     put(bundle.HEAD, head.note)
-    put(bundle.LOG_KEY, f"{trust.log.vkey}\n".encode())
+    put(bundle.LOG_KEY, f"{trust.keys.check(head.opened).vkey}\n".encode())
+    if trust.rotations:
+        put(bundle.ROTATIONS, b"".join(trust.rotations))
     put(bundle.EXPORT_KEY, f"{key.verifier().vkey}\n".encode())
     if trust.witness is not None:
         put(bundle.WITNESS_KEY, f"{trust.witness.vkey}\n".encode())
-    put(bundle.README, readme(facts, _when(facts.from_ns), _when(facts.to_ns)).encode())
+    told = readme(facts, _when(facts.from_ns), _when(facts.to_ns), rotated=bool(trust.rotations))
+    put(bundle.README, told.encode())
     listed = encode_sums(sums)
     put(bundle.SUMS, listed)
     text = replace(facts, sums=sha256(listed).hex()).text

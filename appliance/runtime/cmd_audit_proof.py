@@ -12,7 +12,6 @@ import argparse
 import json
 from pathlib import Path
 
-from appliance.audit.checkpoint import open_checkpoint
 from appliance.audit.merkle import verify_consistency
 from appliance.audit.notes import MAX_NOTE
 from appliance.audit.proofs import MAX_PROOF, EntryProof, check_proof, parse_proof
@@ -69,7 +68,7 @@ def make_entry_proof(reader: LogReader, trust: TrustedKeys, index: int) -> Entry
     entry = next(iter(reader.bodies(index, index + 1)), b"")
     try:
         proof = EntryProof(index, tuple(reader.inclusion(index, head.size)), head.note, entry)
-        check_proof(proof, entry, trust.log)
+        check_proof(proof, entry, trust.keys)
     except PeerError as error:
         raise StoreError(f"entry {index} is not what was signed", error.why, VERIFY) from error
     return proof
@@ -102,7 +101,7 @@ class _Old:
 
 def _old(path: str, trust: TrustedKeys) -> _Old:
     try:
-        found = open_checkpoint(read_given(path, "the checkpoint", MAX_NOTE), [trust.log]).checkpoint
+        found = trust.keys.open(read_given(path, "the checkpoint", MAX_NOTE)).checkpoint
     except PeerError as error:
         do = "give a file that was the log's `checkpoint` once"
         raise UsageError("that is no checkpoint of this log", f"{error.why} ({path})", do) from error
@@ -130,7 +129,7 @@ def _checked_entry(options: argparse.Namespace, trust: TrustedKeys) -> dict[str,
     if entry is None:
         do = "give the entry's bytes with --entry FILE"
         raise UsageError("the proof has no entry in it", options.check, do)
-    opened = check_proof(proof, entry, trust.log)
+    opened = check_proof(proof, entry, trust.keys)
     record = decode_entry(entry)
     if record.i != proof.index:
         raise PeerError("another entry", f"the bytes say they are entry {record.i}, not {proof.index}")
@@ -147,7 +146,7 @@ def _checked_entry(options: argparse.Namespace, trust: TrustedKeys) -> dict[str,
 def _checked_extension(options: argparse.Namespace, trust: TrustedKeys) -> dict[str, object]:
     old = _old(options.extends, trust)
     request = parse_request(read_given(options.check, "the proof", _MAX_CONSISTENCY))
-    new = open_checkpoint(request.checkpoint, [trust.log]).checkpoint
+    new = trust.keys.open(request.checkpoint).checkpoint
     if request.old != old.size:
         raise PeerError("another checkpoint", f"the proof starts at {request.old}, not at {old.size}")
     if old.size:

@@ -1,7 +1,10 @@
-"""`interlock collector --enrol VKEY` and `--export DIR`: which logs it takes, and what it has of them."""
+"""`interlock collector --enrol VKEY`, `--token` and `--export DIR`: which logs it takes, what it has of them.
+"""
 
 from __future__ import annotations
 
+import secrets
+import time
 from pathlib import Path
 
 from appliance.audit.notes import COSIGNATURE_KEY, NOTE_KEY, VerifierKey, parse_vkey
@@ -10,12 +13,15 @@ from appliance.runtime.paths import Paths, need_state
 from appliance.runtime.terminal import Terminal
 from appliance.storage.durable import write_file
 from appliance.storage.keys import read_verifier
+from appliance.upstream.enrolment import TOKEN_BYTES, hash_token
+from appliance.upstream.enrolment_store import EnrolmentStore, create_enrolment_store, has_enrolment_store
 from appliance.upstream.mirror_export import export_copies
 from appliance.upstream.mirror_store import create_mirror_store, path_of
 from appliance.upstream.policy import parse_policy, read_policy
 from appliance.upstream.witness import origin_hash
 
 POLICY = "collector.policy"
+MAX_HOURS = 720
 
 
 def enrol(paths: Paths, vkey: str, terminal: Terminal) -> int:
@@ -36,11 +42,38 @@ def enrol(paths: Paths, vkey: str, terminal: Terminal) -> int:
         terminal.say(f"enrolled {key.name}; it counts when the collector is started again")
     else:
         terminal.say(f"{key.name} is enrolled already; nothing was changed")
+    _print_own(paths, terminal)
+    return 0
+
+
+def make_token(paths: Paths, hours: int, terminal: Terminal) -> int:
+    """A token on stdout that one log can be enrolled with, by who has it; only its hash is kept.
+
+    The collector may run meanwhile, and takes it at once.
+    """
+    need_state(paths)
+    if not 1 <= hours <= MAX_HOURS:
+        raise UsageError(f"{hours} hours cannot be had", f"1 to {MAX_HOURS} (--hours)")
+    if not has_enrolment_store(paths.collector):
+        create_enrolment_store(paths.collector)
+        terminal.say("a collector that runs already takes tokens after its next start")
+    token, now_s = secrets.token_hex(TOKEN_BYTES), int(time.time())
+    store = EnrolmentStore(paths.collector)
+    try:
+        store.add_token(hash_token(token), now_s, now_s + hours * 3600)
+    finally:
+        store.close()
+    terminal.say(f"good once, for {hours} h, for whichever log brings it: interlock keys enrol, on its box")
+    _print_own(paths, terminal)
+    print(token)
+    return 0
+
+
+def _print_own(paths: Paths, terminal: Terminal) -> None:
     terminal.say("its box needs these two lines in its state directory:")
     for name in ("witness", "mirror"):
         own = read_verifier(paths.keys / f"{name}.vkey", COSIGNATURE_KEY)
         print(f"trust/{name}.vkey  {own.vkey}")
-    return 0
 
 
 def _log_key(text: str) -> VerifierKey:
@@ -54,6 +87,18 @@ def _log_key(text: str) -> VerifierKey:
     return key
 
 
+def _watched(paths: Paths) -> list[str]:
+    """Origins of the policy, and of the logs that tokens brought."""
+    origins = dict.fromkeys(read_policy(paths.trust / POLICY))
+    if has_enrolment_store(paths.collector):
+        store = EnrolmentStore(paths.collector)
+        try:
+            origins |= dict.fromkeys(key.name for key in store.logs())
+        finally:
+            store.close()
+    return list(origins)
+
+
 def export(paths: Paths, out: Path, terminal: Terminal) -> int:
     """Everything that is stored, as static files; exit 1 if there is nothing."""
 
@@ -62,7 +107,7 @@ def export(paths: Paths, out: Path, terminal: Terminal) -> int:
             terminal.say(f"  {origin}: {done} of {of} files")
 
     need_state(paths)
-    exported = export_copies(paths.collector, read_policy(paths.trust / POLICY), out, told)
+    exported = export_copies(paths.collector, _watched(paths), out, told)
     for origin, size in exported.items():
         print(f"{origin}: {size} entries in {out / origin_hash(origin)}")
     if not exported:

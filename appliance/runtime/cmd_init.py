@@ -18,6 +18,7 @@ from appliance.runtime.terminal import Terminal
 from appliance.storage.create import create_log, create_log_key
 from appliance.storage.durable import create_file
 from appliance.storage.keys import create_key, read_verifier
+from appliance.upstream.enrolment_store import create_enrolment_store
 from appliance.upstream.mirror_store import create_mirror_store
 from appliance.upstream.witness_store import create_witness_store
 
@@ -108,6 +109,7 @@ def _keys_and_stores(paths: Paths, config: Config) -> None:
     if not paths.collector.exists():
         create_witness_store(paths.collector)
         create_mirror_store(paths.collector, origin)
+        create_enrolment_store(paths.collector)
     if not paths.memory.exists():
         schema_store.create(paths.memory)
     _write_once(paths.venue_journal, "")

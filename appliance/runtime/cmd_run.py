@@ -79,9 +79,11 @@ def run_collector(paths: Paths, options: argparse.Namespace, terminal: Terminal)
     from appliance.upstream import collector
     from appliance.upstream.policy import read_policy
 
-    if options.export is not None or options.enrol is not None:
+    if options.export is not None or options.enrol is not None or options.token:
         from appliance.runtime import cmd_collector
 
+        if options.token:
+            return cmd_collector.make_token(paths, options.hours, terminal)
         if options.enrol is not None:
             return cmd_collector.enrol(paths, options.enrol, terminal)
         return cmd_collector.export(paths, options.export, terminal)

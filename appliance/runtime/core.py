@@ -33,6 +33,7 @@ from appliance.runtime.disk_watch import DiskWatch
 from appliance.runtime.guard_link import boot_text
 from appliance.runtime.history import contradictions
 from appliance.runtime.kernel_clock import read_kernel_clock
+from appliance.runtime.key_table import in_force
 from appliance.runtime.logs import Log
 from appliance.runtime.notify import SystemdNotifier
 from appliance.runtime.owed import Repayment
@@ -135,7 +136,8 @@ class _Core:
     def note_start(self, options: Options) -> None:
         """Start, configuration and run are the first entries of every process."""
         parts, session = self._parts, self._parts.session
-        parts.scribe.note("start", {"version": __version__, "pid_ns": str(time.monotonic_ns())})
+        started = {"version": __version__, "pid_ns": str(time.monotonic_ns())}
+        parts.scribe.note("start", started | {"keys": in_force(self._paths)})
         limits = {f"{line.scope} {line.name}": line.value for line in self._picture.current().limits}
         parts.scribe.note("config", {"sealed": False, "limits": limits})
         parts.clock_loop.look()

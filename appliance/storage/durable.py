@@ -86,6 +86,13 @@ def remove_directory(path: Path, io: Io = REAL_IO) -> None:
         io.rmdir(path)
 
 
+def remove_file(path: Path, io: Io = REAL_IO) -> None:
+    """Removes a file durably; nothing happens if it is not there. Raises StoreError."""
+    with _store_errors("remove", path), contextlib.suppress(FileNotFoundError):
+        io.unlink(path)
+        sync_directory(path.parent, io)
+
+
 def sync_directory(path: Path, io: Io = REAL_IO) -> None:
     """Makes names created, replaced or removed in `path` durable. Raises OSError."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -16,8 +16,8 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from appliance.audit.checkpoint import Checkpoint, open_checkpoint
-from appliance.audit.notes import VerifierKey
+from appliance.audit.checkpoint import Checkpoint
+from appliance.audit.key_chain import KeyChain
 from appliance.audit.tiles import Tile, completed_tiles, new_tiles
 from appliance.audit.verify import CHECKPOINT, COSIGNED
 from appliance.domain.errors import ConfigError, PeerError
@@ -73,25 +73,25 @@ class Publisher:
         write_file(path, self._content(tile), io=self._io)
 
 
-def read_published(directory: Path, key: VerifierKey) -> tuple[Checkpoint, bytes]:
+def read_published(directory: Path, keys: KeyChain) -> tuple[Checkpoint, bytes]:
     """The checkpoint file, verified. Raises ConfigError: no log runs on over a head it cannot vouch for."""
-    found = _read_signed(directory / CHECKPOINT, key)
+    found = _read_signed(directory / CHECKPOINT, keys)
     if found is None:
         raise ConfigError("the log has no checkpoint", f"no such file ({directory / CHECKPOINT})", INIT)
     return found
 
 
-def read_witnessed(directory: Path, key: VerifierKey) -> int:
+def read_witnessed(directory: Path, keys: KeyChain) -> int:
     """Size of the co-signed checkpoint kept here, 0 if there is none. Raises ConfigError."""
-    found = _read_signed(directory / COSIGNED, key)
+    found = _read_signed(directory / COSIGNED, keys)
     return found[0].size if found else 0
 
 
-def _read_signed(path: Path, key: VerifierKey) -> tuple[Checkpoint, bytes] | None:
+def _read_signed(path: Path, keys: KeyChain) -> tuple[Checkpoint, bytes] | None:
     data = read_file(path)
     if data is None:
         return None
     try:
-        return open_checkpoint(data, [key]).checkpoint, data
+        return keys.open(data).checkpoint, data
     except PeerError as error:
         raise ConfigError(f"the log's {path.name} is not one of its own", f"{error.why} ({path})") from error

@@ -22,6 +22,7 @@ from typing import TypeVar
 import apsw
 
 from appliance.audit.checkpoint import Checkpoint, sign_checkpoint
+from appliance.audit.key_chain import KeyChain
 from appliance.audit.notes import SigningKey
 from appliance.audit.tiles import MAX_ENTRY
 from appliance.domain.errors import (
@@ -34,6 +35,7 @@ from appliance.domain.errors import (
 from appliance.storage import log_schema as schema
 from appliance.storage.durable import REAL_IO, Io
 from appliance.storage.log_publish import Head, Publisher, read_published, read_witnessed
+from appliance.storage.log_rotations import KEY_ENTRIES, chain_of
 from appliance.storage.log_tree import LogTree, TreeRows
 from appliance.storage.log_wire import Append
 from appliance.storage.sqlite import WAL_PAGES, checkpoint_wal, open_store, store_errors
@@ -56,14 +58,18 @@ class LogStore:
         io: Io = REAL_IO,
         vfs: str | None = None,
         give_back: Callable[[], bool] = lambda: False,
+        also: SigningKey | None = None,
     ) -> None:
         """Opens and checks what `create_log` made. give_back: frees the disk reserve; False without one.
+
+        also: the key before `key`, which signs the checkpoint they meet at too (`log_rotate`).
 
         Raises ConfigError if it is absent, belongs to another key, or is older than what was published or
         witnessed; StoreError if it contradicts itself.
         """
         self.path = directory / schema.DATABASE
         self._key = key
+        self._also = also
         self._broken = False
         self._give_back = give_back
         self._fresh: list[bytes] = []
@@ -85,10 +91,10 @@ class LogStore:
         self.head = self._read_head()
         self.size = rows.size()
         self.sources = self._read_sources()
-        verifier = self._key.verifier()
-        published, note = read_published(directory, verifier)
+        self._keys = self._read_keys()
+        published, note = read_published(directory, self._keys)
         self.shown = Head(published.size, published.root, note)
-        witnessed = read_witnessed(directory, verifier)
+        witnessed = read_witnessed(directory, self._keys)
         if max(published.size, witnessed) > self.head.size:
             raise ConfigError(
                 "the audit log is older than what was published of it",
@@ -167,8 +173,7 @@ class LogStore:
             self._tree.pending.clear()
             self.head = Head(size, root, b"")
         if not self.head.checkpoint:
-            checkpoint = Checkpoint(self._key.name, self.head.size, self.head.root)
-            note = sign_checkpoint(checkpoint, self._key)
+            note = self._sign(Checkpoint(self._key.name, self.head.size, self.head.root))
             sign = partial(self._change_head, schema.SIGN_HEAD, (note, self.head.size))
             self._last_word(partial(self._transact, sign))
             self.head = Head(self.head.size, self.head.root, note)
@@ -191,6 +196,11 @@ class LogStore:
         """Lets go of the database; what was committed is durable already."""
         with store_errors(self.path):
             self._connection.close()
+
+    def _sign(self, checkpoint: Checkpoint) -> bytes:
+        era = self._keys.era(self._key.verifier())
+        meet = self._also is not None and era is not None and era.first == checkpoint.size
+        return sign_checkpoint(checkpoint, self._key, *((self._also,) if self._also and meet else ()))
 
     def _note_wal(self, _connection: apsw.Connection, _name: str, pages: int) -> int:
         self._wal_length = pages
@@ -255,6 +265,12 @@ class LogStore:
         if origin != self._key.name:
             why = f"the log is {origin}'s, the key is {self._key.name}'s ({self.path})"
             raise ConfigError("the signing key is not this log's", why)
+
+    def _read_keys(self) -> KeyChain:
+        with store_errors(self.path):
+            rows = self._connection.execute(KEY_ENTRIES).fetchall()
+        bodies = [row[0] if isinstance(row[0], bytes) else b"" for row in rows]
+        return chain_of(bodies, self._key.verifier(), self.path)
 
     def _read_head(self) -> Head:
         with store_errors(self.path):

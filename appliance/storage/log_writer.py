@@ -34,6 +34,7 @@ from appliance.domain.errors import BusyError, InterlockError, NoSpaceError
 from appliance.domain.exit_codes import ExitCode
 from appliance.storage.durable import REAL_IO, Io, open_existing
 from appliance.storage.keys import read_signing_key
+from appliance.storage.log_rotate import settle
 from appliance.storage.log_schema import INIT, LOCK, RESERVE
 from appliance.storage.log_store import LogStore
 from appliance.storage.log_wire import (
@@ -216,6 +217,7 @@ def serve(arguments: argparse.Namespace, io: Io = REAL_IO, vfs: str | None = Non
         with only_writer(directory, arguments.lock_wait_ms / 1000):
             reserve = ReserveFile(directory / RESERVE, arguments.reserve_bytes)
             reserve.find()
+            settle(Path(arguments.key), directory, io, vfs, reserve.give_back)
             key = read_signing_key(Path(arguments.key))
             store = LogStore(directory, key, io, vfs, reserve.give_back)
             if not reserve.state().given:  # opening the store on a full disk may have taken it already

@@ -25,7 +25,8 @@ from typing import ParamSpec, Protocol, TypeVar
 import msgspec
 from msgspec import Struct
 
-from appliance.audit.checkpoint import SignedCheckpoint, open_checkpoint
+from appliance.audit.checkpoint import SignedCheckpoint
+from appliance.audit.key_chain import KeyChain, rooted_in
 from appliance.audit.notes import Note, VerifierKey
 from appliance.audit.verify import CHECKPOINT, COSIGNED
 from appliance.domain.errors import InterlockError, PeerError, StoreError, TransportError
@@ -61,6 +62,7 @@ class LogView(Entries, Protocol):
 class UpstreamSettings(Struct, frozen=True, kw_only=True):
     """directory: the log's.  every_s: shortest time between two offers.
 
+    log_key: the log's first.  rotations: the notes that lead from it to the key in force, oldest first.
     mirror_key: of the mirror that also gets the entries; None for a witness that gets proofs only.
     bytes_per_s: of entries, at most, compressed.
     """
@@ -71,6 +73,12 @@ class UpstreamSettings(Struct, frozen=True, kw_only=True):
     every_s: float = 0.8
     mirror_key: VerifierKey | None = None
     bytes_per_s: int = 1_000_000
+    rotations: tuple[bytes, ...] = ()
+
+    @property
+    def keys(self) -> KeyChain:
+        """All keys the log has had. Raises PeerError for notes that do not hang together."""
+        return rooted_in(self.log_key, self.rotations)
 
 
 class UpstreamState(Struct, frozen=True):
@@ -128,9 +136,11 @@ class UpstreamClient:
         self._old = 0
         self._log_lock = threading.Lock()
         self._more = False  # to upload, and the mirror takes it: no pause between two rounds
+        self._keys = settings.keys
+        self._untold = bool(settings.rotations)  # a witness that refuses our key may not know it yet
         self._mirror = (
             MirrorClient(
-                settings.directory, settings.log_key, settings.mirror_key, log, sleep, self._alone,
+                settings.directory, self._keys, settings.mirror_key, log, sleep, self._alone,
                 bytes_per_s=settings.bytes_per_s,
             )
             if settings.mirror_key is not None
@@ -228,15 +238,26 @@ class UpstreamClient:
                 await self._accept(answer, note)
                 await self._bring_up(exchange)
                 return
+            if answer.status == 403 and self._untold:
+                await self._tell_rotations(exchange)
+                continue
             self._resync(answer, size)
         raise PeerError("the upstream changes its mind", f"{RESYNCS} different sizes in one round")
+
+    async def _tell_rotations(self, exchange: Exchange) -> None:
+        """Each note, once in this life: what it thinks of them shows in its answer to the next offer."""
+        for note in self._settings.rotations:
+            answer = await exchange.rotate_key(note)
+            if answer.status >= 500:
+                raise TransportError("the witness could not take our rotation", answer.said)
+        self._untold = False
 
     async def _accept(self, answer: Answer, note: bytes) -> None:
         """A 200: counts only with the configured witness's co-signature of exactly this checkpoint."""
         cosigned = note + answer.body
-        signed = open_checkpoint(cosigned, [self._settings.log_key], [self._settings.witness_key])
-        own = self._settings.log_key
-        kept = [line for line in signed.note.signatures if (line.name, line.key_id) == (own.name, own.key_id)]
+        signed = self._keys.open(cosigned, [self._settings.witness_key])
+        own = {(key.name, key.key_id) for key in self._keys.keys}
+        kept = [line for line in signed.note.signatures if (line.name, line.key_id) in own]
         kept += [line for _, line in signed.cosigned]
         data = Note(signed.note.text, tuple(kept)).encode()
         await asyncio.to_thread(write_file, self._settings.directory / COSIGNED, data)
@@ -281,7 +302,7 @@ class UpstreamClient:
         if answer.status != 200:
             raise TransportError("the upstream could not be asked", answer.said)
         try:
-            theirs = open_checkpoint(answer.body, [self._settings.log_key], [self._settings.witness_key])
+            theirs = self._keys.open(answer.body, [self._settings.witness_key])
         except PeerError as error:
             raise TransportError("the upstream's answer was refused", error.why) from error
         await self._alone(self._check_history, theirs)
@@ -301,8 +322,7 @@ class UpstreamClient:
             data = await asyncio.to_thread(read_file, path)
             if data is None:
                 return
-            keys = self._settings
-            signed = open_checkpoint(data, [keys.log_key], [keys.witness_key])
+            signed = self._keys.open(data, [self._settings.witness_key])
         except InterlockError as error:
             raise _AlarmError(f"the co-signed checkpoint cannot be used: {error.why} ({path})") from error
         self._old = signed.checkpoint.size
@@ -329,7 +349,7 @@ class UpstreamClient:
         if data is None:
             raise StoreError("our log has no checkpoint")
         try:
-            return open_checkpoint(data, [self._settings.log_key]), data
+            return self._keys.open(data), data
         except PeerError as error:
             raise StoreError("our checkpoint cannot be used", error.why) from error
 

@@ -2,6 +2,8 @@
 
     POST /add-checkpoint               co-signs (C2SP tlog-witness)
     POST /add-entries                  stores and co-signs as a mirror (C2SP tlog-mirror)
+    POST /enrol                        takes a log that brings a token, for good (`enrolment`)
+    POST /rotate-key                   goes on with a log under its next key
     GET  /<hex sha256(origin)>/checkpoint          the last co-signed checkpoint, for monitors
     GET  /mirror/<hex sha256(origin)>/checkpoint   the last one whose entries are stored here
     GET  /mirror/<hex sha256(origin)>/tile/…       those entries and their tree (C2SP tlog-tiles)
@@ -26,12 +28,16 @@ from pathlib import Path
 from aiohttp import StreamReader, web
 from msgspec import Struct
 
-from appliance.audit.notes import MAX_NOTE
+from appliance.audit.key_chain import KeyChain
+from appliance.audit.key_notes import MAX_KEY_NOTE
+from appliance.audit.notes import COSIGNATURE_KEY, MAX_NOTE
 from appliance.audit.tiles import parse_path, tile_of
 from appliance.domain.errors import BusyError, ConfigError, NoPermissionError, PeerError, StoreError
 from appliance.storage.keys import read_signing_key
+from appliance.upstream.enrolment import Enrolment, read_book
+from appliance.upstream.enrolment_store import EnrolmentStore, has_enrolment_store
 from appliance.upstream.mirror import Mirror
-from appliance.upstream.mirror_store import MirrorStore
+from appliance.upstream.mirror_store import MirrorStore, need_mirror_store
 from appliance.upstream.policy import Policy
 from appliance.upstream.upload import ENTRIES_TYPE, INFO
 from appliance.upstream.witness import SIZE, TEXT, Reply, Witness, origin_hash
@@ -70,13 +76,15 @@ class _Served:
         self,
         witness: Witness,
         mirror: Mirror,
+        enrolment: Enrolment | None,
         stores: Mapping[str, MirrorStore],
         pool: ThreadPoolExecutor,
         loop: asyncio.AbstractEventLoop,
     ) -> None:
-        """stores: by the hash of their origin."""
+        """stores: by the hash of their origin.  enrolment: None where no store for it was made."""
         self._witness = witness
         self._mirror = mirror
+        self._enrolment = enrolment
         self._stores = stores
         self._pool = pool
         self._waiting = 0
@@ -108,12 +116,38 @@ class _Served:
         self._waiting += 1
         try:
             async with asyncio.timeout(UPLOAD_TIMEOUT_S):
-                body = await _body_of(request.content, packed=encoding == "gzip")
+                body = await _body_of(request.content, MAX_UPLOAD, packed=encoding == "gzip")
             return await self._call(lambda: self._mirror.add_entries(body))
         except TimeoutError:
             return _response(Reply(408, b"the body did not arrive\n"))
         except PeerError as error:
             return _response(Reply(400, f"{error.sentence()}\n".encode()))
+        finally:
+            self._waiting -= 1
+
+    async def enrol(self, request: web.Request) -> web.Response:
+        return await self._small(request, None if self._enrolment is None else self._enrolment.enrol)
+
+    async def rotate_key(self, request: web.Request) -> web.Response:
+        return await self._small(request, None if self._enrolment is None else self._enrolment.rotate)
+
+    async def _small(self, request: web.Request, decide: Callable[[bytes], Reply] | None) -> web.Response:
+        """A request of one short note."""
+        if decide is None:
+            return _response(Reply(404, b"this collector takes neither tokens nor rotations\n"))
+        if "Content-Encoding" in request.headers:
+            return _response(Reply(415, b"a note is not packed\n"))
+        if self._waiting >= MAX_WAITING:
+            return _response(Reply(503, b"too many requests at once\n"))
+        self._waiting += 1
+        try:
+            async with asyncio.timeout(BODY_TIMEOUT_S):
+                body = await _body_of(request.content, MAX_KEY_NOTE + 1)
+            if len(body) > MAX_KEY_NOTE:
+                return _response(Reply(413, f"a request may have {MAX_KEY_NOTE} bytes\n".encode()))
+            return await self._call(lambda: decide(body))
+        except TimeoutError:
+            return _response(Reply(408, b"the body did not arrive\n"))
         finally:
             self._waiting -= 1
 
@@ -161,22 +195,22 @@ def _response(reply: Reply) -> web.Response:
     return web.Response(status=reply.status, body=reply.body, headers=headers)
 
 
-async def _body_of(stream: StreamReader, *, packed: bool) -> bytes:
-    """The first MAX_UPLOAD bytes of a body, unpacked: what is behind them is neither read nor kept.
+async def _body_of(stream: StreamReader, most: int, *, packed: bool = False) -> bytes:
+    """The first so many bytes of a body, unpacked: what is behind them is neither read nor kept.
 
     Raises PeerError for what is not one whole member of gzip. Unpacked here and not by the HTTP server, which
     drops the connection without a word where it cannot.
     """
     body, unpack = bytearray(), zlib.decompressobj(wbits=_GZIP) if packed else None
-    while len(body) < MAX_UPLOAD and (chunk := await stream.read(_CHUNK)):
-        room = MAX_UPLOAD - len(body)
+    while len(body) < most and (chunk := await stream.read(_CHUNK)):
+        room = most - len(body)
         try:
             body += chunk[:room] if unpack is None else unpack.decompress(chunk, room)
         except zlib.error as error:
             raise PeerError("the body cannot be unpacked", str(error)) from error
         if unpack is not None and unpack.unused_data:
             raise PeerError("the body cannot be unpacked", "something follows its end")
-    if unpack is not None and not unpack.eof and len(body) < MAX_UPLOAD:
+    if unpack is not None and not unpack.eof and len(body) < most:
         raise PeerError("the body cannot be unpacked", "it ends early")
     return bytes(body)
 
@@ -225,20 +259,39 @@ def _open(
     keys = read_signing_key(settings.key_file), read_signing_key(settings.mirror_key_file)
     store = SqliteWitnessStore(settings.directory)
     stack.callback(store.close)
-    copies = {}
-    for origin in settings.policy:
-        copies[origin] = MirrorStore(settings.directory, origin)
+    copies: dict[str, MirrorStore] = {}
+    stores: dict[str, MirrorStore] = {}
+
+    def take(origin: str) -> None:
+        copies[origin] = stores[origin_hash(origin)] = MirrorStore(settings.directory, origin)
         stack.callback(copies[origin].close)
-    witness = Witness(keys[0], settings.policy, store, now_s)
-    mirror = Mirror(keys[1], settings.policy, store, copies, now_s)
-    stores = {origin_hash(origin): copy for origin, copy in copies.items()}
-    return _Served(witness, mirror, stores, pool, loop)
+
+    def make(origin: str) -> None:
+        need_mirror_store(settings.directory, origin)
+        if origin not in copies:
+            take(origin)
+
+    kept = EnrolmentStore(settings.directory) if has_enrolment_store(settings.directory) else None
+    book = {origin: KeyChain.rooted(*known) for origin, known in settings.policy.items()}
+    enrolment = None
+    if kept is not None:
+        stack.callback(kept.close)
+        book = read_book(settings.policy, kept)
+        own = [key.verifier(COSIGNATURE_KEY) for key in keys]
+        enrolment = Enrolment(kept, book, store, now_s, make, own)
+    for origin in book:
+        take(origin)
+    witness = Witness(keys[0], book, store, now_s)
+    mirror = Mirror(keys[1], book, store, copies, now_s)
+    return _Served(witness, mirror, enrolment, stores, pool, loop)
 
 
 def _application(served: _Served) -> web.Application:
     application = web.Application(client_max_size=MAX_BODY)
     application.router.add_post("/add-checkpoint", served.add_checkpoint)
     application.router.add_post("/add-entries", served.add_entries)
+    application.router.add_post("/enrol", served.enrol)
+    application.router.add_post("/rotate-key", served.rotate_key)
     application.router.add_get("/{origin:[0-9a-f]{64}}/checkpoint", served.latest)
     application.router.add_get("/mirror/{origin:[0-9a-f]{64}}/{path:.+}", served.mirrored)
     application.router.add_get("/healthz", served.healthz)

@@ -94,6 +94,14 @@ class Exchange:
         headers = {"Content-Type": ENTRIES_TYPE, "Content-Encoding": "gzip"}
         return await self._talk(Ask("POST", f"{self._url}/add-entries", self._upload_s, packed, headers))
 
+    async def rotate_key(self, note: bytes) -> Answer:
+        """POST rotate-key: the log goes on under another key. Raises TransportError."""
+        return await self._talk(Ask("POST", f"{self._url}/rotate-key", self._total_s, note))
+
+    async def enrol(self, note: bytes) -> Answer:
+        """POST enrol, with a token. Raises TransportError."""
+        return await self._talk(Ask("POST", f"{self._url}/enrol", self._total_s, note))
+
     async def latest(self, hashed_origin: str) -> Answer:
         """GET the last checkpoint the witness co-signed for an origin. Raises TransportError."""
         return await self._talk(Ask("GET", f"{self._url}/{hashed_origin}/checkpoint", self._total_s))

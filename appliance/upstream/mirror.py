@@ -17,9 +17,9 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from appliance.audit.checkpoint import open_checkpoint
+from appliance.audit.key_chain import KeyChain, Keys, chain_among
 from appliance.audit.merkle import leaf_hash, root_from_hashes
-from appliance.audit.notes import Note, SigningKey, VerifierKey, verify_note
+from appliance.audit.notes import Note, SigningKey, verify_note
 from appliance.audit.subtree import verify_subtree
 from appliance.domain.errors import PeerError, StoreError
 from appliance.upstream.upload import INFO, Head, Info, Package, read_head, read_packages
@@ -75,7 +75,7 @@ class Mirror:
     def __init__(
         self,
         key: SigningKey,
-        logs: Mapping[str, Sequence[VerifierKey]],
+        logs: Mapping[str, Keys],
         pending: Pending,
         copies: Mapping[str, Copy],
         now_s: Callable[[], int],
@@ -94,7 +94,8 @@ class Mirror:
         except PeerError as error:
             return _refused(400, error)
         copy = self._copies.get(head.origin)
-        if copy is None:
+        chain = chain_among(self._logs, head.origin)
+        if copy is None or chain is None:
             return Reply(404, b"this origin is not mirrored here\n")
         pending, vouched = self._pending.load(head.origin), copy.cosigned()
         size = pending.size if pending else 0
@@ -105,7 +106,7 @@ class Mirror:
         if stored.problem is not None and stored.problem.what == "subtree proof refused":
             return _refused(422, stored.problem)
         if copy.following() >= head.end:
-            return self._vouch(head, copy, pending)
+            return self._vouch(head, chain, copy, pending)
         if not stored.packages:
             return _refused(400, stored.problem or PeerError("nothing was uploaded", "no whole package"))
         return _told(202, size, copy)
@@ -138,14 +139,13 @@ class Mirror:
             copy.append(new)
         return _Stored(count, problem)
 
-    def _vouch(self, head: Head, copy: Copy, pending: WitnessHead) -> Reply:
+    def _vouch(self, head: Head, chain: KeyChain, copy: Copy, pending: WitnessHead) -> Reply:
         if copy.root(pending.size) != pending.root:
             why = f"{pending.size} entries of {head.origin} do not hash to the checkpoint they were proven by"
             raise StoreError("the mirror's store is damaged", why)
-        keys = self._logs[head.origin]
-        signed = open_checkpoint(pending.note, keys)
+        signed = chain.open(pending.note)
         cosignature = self._key.cosign(signed.note.text, self._now_s())
-        own = [signature for _, signature in verify_note(signed.note, keys)]
+        own = [signature for _, signature in verify_note(signed.note, chain.keys)]
         note = Note(signed.note.text, (*own, cosignature)).encode()
         copy.vouch(WitnessHead(pending.size, pending.root, note))
         return Reply(200, cosignature.line.encode())

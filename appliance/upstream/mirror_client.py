@@ -22,7 +22,8 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from appliance.audit.checkpoint import SignedCheckpoint, open_checkpoint
+from appliance.audit.checkpoint import SignedCheckpoint
+from appliance.audit.key_chain import KeyChain, as_chain
 from appliance.audit.merkle import Subtree
 from appliance.audit.notes import Note, VerifierKey
 from appliance.audit.subtree import subtree_proof
@@ -75,7 +76,7 @@ class MirrorClient:
     def __init__(
         self,
         directory: Path,
-        log_key: VerifierKey,
+        log_key: VerifierKey | KeyChain,
         mirror_key: VerifierKey,
         log: Entries,
         sleep: Callable[[float], Awaitable[object]],
@@ -84,7 +85,7 @@ class MirrorClient:
         bytes_per_s: int,
     ) -> None:
         self._path = directory / MIRRORED
-        self._log_key, self._mirror_key = log_key, mirror_key
+        self._keys, self._mirror_key = as_chain(log_key), mirror_key
         self._log = log
         self._sleep = sleep
         self._in_thread = in_thread
@@ -108,8 +109,8 @@ class MirrorClient:
         """
         now, resyncs = asyncio.get_running_loop().time, 0
         until = now() + ROUND_S
-        signed = open_checkpoint(cosigned, [self._log_key])
-        origin, size = self._log_key.name, signed.checkpoint.size
+        signed = self._keys.open(cosigned)
+        origin, size = self._keys.origin, signed.checkpoint.size
         while True:
             start = self._following
             head = Head(origin, 0, 0) if start is None else Head(origin, min(start, size), size)
@@ -156,9 +157,9 @@ class MirrorClient:
 
     async def _accept(self, answer: Answer, ours: SignedCheckpoint) -> None:
         """A 200: counts only with the configured mirror's co-signature of exactly this checkpoint."""
-        own = [line for line in ours.note.signatures if line.name == self._log_key.name]
+        own = [line for line in ours.note.signatures if line.name == self._keys.origin]
         note = Note(ours.note.text, tuple(own)).encode() + answer.body
-        signed = open_checkpoint(note, [self._log_key], [self._mirror_key])
+        signed = self._keys.open(note, [self._mirror_key])
         kept = Note(signed.note.text, (*own, *(line for _, line in signed.cosigned))).encode()
         await self._in_thread(partial(write_file, self._path, kept))
         self.mirrored = signed.checkpoint.size
@@ -166,7 +167,7 @@ class MirrorClient:
     def _load(self) -> None:
         data = read_file(self._path)
         if data is not None:
-            self.mirrored = open_checkpoint(data, [self._log_key], [self._mirror_key]).checkpoint.size
+            self.mirrored = self._keys.open(data, [self._mirror_key]).checkpoint.size
 
 
 def _info(answer: Answer) -> Info:

@@ -9,6 +9,7 @@ Entries and nodes of one request are one transaction, durable before the co-sign
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -48,6 +49,26 @@ def create_mirror_store(directory: Path, origin: str) -> None:
         sync_directory(folder)
     except OSError as error:
         raise StoreError("the mirror's store is not durable", f"{error} ({folder})") from error
+
+
+def need_mirror_store(directory: Path, origin: str) -> None:
+    """Makes an empty copy if there is none: built beside its place, so that a crash leaves none or a whole.
+
+    Raises StoreError.
+    """
+    building, target = directory / f".{FOLDER}.new", path_of(directory, origin)
+    if target.exists():
+        return
+    try:
+        shutil.rmtree(building, ignore_errors=True)
+        create_mirror_store(building, origin)
+        make_directory(target.parent, 0o700)
+        path_of(building, origin).rename(target)
+        sync_directory(target.parent)
+        shutil.rmtree(building, ignore_errors=True)
+    except OSError as error:
+        why = f"{error.strerror or error} ({target})"
+        raise StoreError("the mirror's store was not made", why) from error
 
 
 class MirrorStore:

@@ -17,7 +17,8 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from appliance.audit.checkpoint import SignedCheckpoint, open_checkpoint, parse_checkpoint, parse_size
+from appliance.audit.checkpoint import SignedCheckpoint, parse_checkpoint, parse_size
+from appliance.audit.key_chain import Keys, chain_among
 from appliance.audit.merkle import EMPTY_ROOT, HASH, verify_consistency
 from appliance.audit.notes import (
     Note,
@@ -111,7 +112,7 @@ class Witness:
     def __init__(
         self,
         key: SigningKey,
-        logs: Mapping[str, Sequence[VerifierKey]],
+        logs: Mapping[str, Keys],
         store: WitnessStore,
         now_s: Callable[[], int],
     ) -> None:
@@ -128,14 +129,14 @@ class Witness:
             origin = parse_checkpoint(parse_note(request.checkpoint).text).origin
         except PeerError as error:
             return _refusal(400, error)
-        keys = self._logs.get(origin)
-        if keys is None:
+        chain = chain_among(self._logs, origin)
+        if chain is None:
             return Reply(404, b"this origin is not enrolled here\n")
         try:
-            signed = open_checkpoint(request.checkpoint, keys)
+            signed = chain.open(request.checkpoint)
         except PeerError as error:
             return _refusal(403, error)
-        return self._judge(request, signed, keys)
+        return self._judge(request, signed, chain.keys)
 
     def latest(self, hashed_origin: str) -> bytes | None:
         """The last co-signed checkpoint of an origin, for whoever monitors it."""

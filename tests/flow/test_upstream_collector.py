@@ -18,6 +18,7 @@ from appliance.domain.errors import BusyError, ConfigError, StoreError
 from appliance.storage.keys import create_key
 from appliance.upstream import collector
 from appliance.upstream.collector import CollectorSettings
+from appliance.upstream.enrolment_store import create_enrolment_store
 from appliance.upstream.mirror_store import create_mirror_store
 from appliance.upstream.witness import Request, origin_hash
 from appliance.upstream.witness_store import SqliteWitnessStore, create_witness_store
@@ -33,6 +34,7 @@ def prepared(directory: Path, port: int = 0) -> CollectorSettings:
         create_key(directory / "keys", "mirror", MIRROR.name, COSIGNATURE_KEY, bytes(range(64, 96)))
         create_witness_store(directory / "witness")
         create_mirror_store(directory / "witness", LOG.name)
+        create_enrolment_store(directory / "witness")
     return CollectorSettings(
         host="127.0.0.1",
         port=port,
@@ -113,7 +115,7 @@ def test_everything_else_is_refused_in_one_line(tmp_path: Path) -> None:
 PACKED = gzip.compress(b"old 0\n" + bytes(range(256)) * 40)
 
 
-@pytest.mark.parametrize("path", ["add-checkpoint", "add-entries"])
+@pytest.mark.parametrize("path", ["add-checkpoint", "add-entries", "enrol", "rotate-key"])
 @pytest.mark.parametrize(
     ("encoding", "data"),
     [
