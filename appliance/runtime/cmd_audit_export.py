@@ -22,6 +22,9 @@ from appliance.runtime.audit_times import parse_moment
 from appliance.runtime.audit_trust import EXPORT, Head, TrustedKeys, best_head, cosigned_by, read_trust
 from appliance.runtime.audit_view import VERIFY, Damage, Printer, Scan, open_log, read_record, stamp
 from appliance.runtime.bundle_files import NewBundle, cannot_create, open_bundle
+from appliance.runtime.key_table import revocations
+from appliance.runtime.key_uses import record_use
+from appliance.runtime.operator_key import operator_key
 from appliance.runtime.paths import Paths, need_state
 from appliance.runtime.terminal import Terminal
 from appliance.storage.durable import create_file
@@ -85,12 +88,15 @@ def _make(paths: Paths, options: argparse.Namespace, terminal: Terminal) -> int:
         if trust.export != key.verifier():
             why = f"the key auditors are given is another one ({paths.trust / EXPORT})"
             raise ConfigError("the export key cannot be used", why, "put its own export.vkey there")
+        _need_unrevoked(reader, paths, key)
         head, facts = _range(reader, trust, from_ns, to_ns, terminal)
         new = NewBundle(Path(options.out))
         try:
             with cannot_create(Path(options.out)):
                 _fill(new.directory, reader, head, facts, trust, key, terminal)
             _prove(new.directory, trust, key)
+            range_ = {"first": facts.first, "stop": facts.stop, "size": facts.size}
+            record_use(paths.key_uses, EXPORT_STEM, key.verifier(), facts.made_ns, range_)
             new.finish()
         finally:
             new.discard()
@@ -98,6 +104,15 @@ def _make(paths: Paths, options: argparse.Namespace, terminal: Terminal) -> int:
         reader.close()
     terminal.say(f"wrote {options.out}: entries {facts.first} to {facts.stop - 1} of {facts.size}")
     return 0
+
+
+def _need_unrevoked(reader: LogReader, paths: Paths, key: SigningKey) -> None:
+    """An auditor would be right to refuse what a revoked key signs now."""
+    gone = {each.key for each in revocations(reader, operator_key(paths))}
+    if key.verifier() in gone:
+        why = f"it is revoked ({paths.keys / EXPORT_STEM}.key)"
+        do = f"move it and {paths.trust / EXPORT} away; {_MAKE_KEY}"
+        raise ConfigError("the export key cannot be used", why, do)
 
 
 def _range(

@@ -144,8 +144,8 @@ def run_enrol(paths: Paths, options: argparse.Namespace, terminal: Terminal) -> 
         terminal.say("a token is good once: if an earlier try got no answer, it may have worked all the same")
         return 1
     terminal.say("enrolled; this box needs these lines, compared with what the collector printed:")
-    for key in _cosigners(body):
-        print(f"trust/{key.name.rpartition('/')[2]}.vkey  {key.vkey}")
+    for name, key in zip(("witness", "mirror"), _cosigners(body), strict=False):
+        print(f"trust/{name}.vkey  {key.vkey}")
     return 0
 
 

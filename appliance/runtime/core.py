@@ -34,6 +34,7 @@ from appliance.runtime.guard_link import boot_text
 from appliance.runtime.history import contradictions
 from appliance.runtime.kernel_clock import read_kernel_clock
 from appliance.runtime.key_table import in_force
+from appliance.runtime.key_uses import KeyUses
 from appliance.runtime.logs import Log
 from appliance.runtime.notify import SystemdNotifier
 from appliance.runtime.owed import Repayment
@@ -181,6 +182,7 @@ class _Core:
             group.create_task(self._degrades("upstream", self._parts.upstream.run()))
             group.create_task(self._degrades("status page", self._serve()))
             group.create_task(self._degrades("gap entries", self._repays()))
+            group.create_task(self._degrades("key uses", self._tells_uses()))
             group.create_task(self._degrades("log check", self._reads_log()))
             group.create_task(self._stopped())
 
@@ -225,6 +227,12 @@ class _Core:
         repayment = Repayment(self._paths.cancels_ring, "cancels", self._paths.log)
         while True:
             repayment.repay(self._parts.scribe)
+            await asyncio.sleep(REPAY_S)
+
+    async def _tells_uses(self) -> None:
+        uses = KeyUses(self._paths.key_uses)
+        while True:
+            await uses.look(self._parts.scribe)
             await asyncio.sleep(REPAY_S)
 
     async def _reads_log(self) -> None:

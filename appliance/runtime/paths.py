@@ -49,6 +49,11 @@ class Paths(Struct, frozen=True):
         return self.state / "log"
 
     @property
+    def key_uses(self) -> Path:
+        """What was signed outside the core and is not in the log yet."""
+        return self.state / "key-uses"
+
+    @property
     def memory(self) -> Path:
         """Long-term memory."""
         return self.state / "memory" / "memory.db"

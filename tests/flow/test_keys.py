@@ -260,3 +260,22 @@ def test_what_is_no_token_is_not_sent(
     monkeypatch.setattr("sys.stdin", io.StringIO("not a token\n"))
     assert box.keys("enrol", "--config", EXAMPLE) == ExitCode.USAGE
     assert "collector --token" in capsys.readouterr().err
+
+
+def test_an_export_is_owed_to_the_log_and_a_revoked_key_exports_nothing(
+    box: KeyBox, capsys: Capture, tmp_path: Path
+) -> None:
+    """The range and the key are noted before the bundle is there; refused, nothing is."""
+    assert box.run("export --make-key") == 0
+    assert box.run("export", "--out", str(tmp_path / "first")) == 0
+    (owed,) = box.paths.key_uses.iterdir()
+    facts = json.loads(owed.read_text())
+    export = read_verifier(box.paths.trust / "export.vkey", NOTE_KEY)
+    assert (facts["purpose"], facts["key"]) == ("export", export.vkey)
+    assert (facts["first"], facts["stop"], facts["size"]) == (0, SIZE, SIZE)
+    assert box.keys("revoke", export.key_id.hex(), "--key", box.operator) == 0
+    assert box.verify() == 0
+    assert box.run("export", "--out", str(tmp_path / "second")) == ExitCode.CONFIG
+    assert "it is revoked" in capsys.readouterr().err
+    assert not (tmp_path / "second").exists()
+    assert len(list(box.paths.key_uses.iterdir())) == 1

@@ -81,14 +81,14 @@ class _Nobody:
     async def add_checkpoint(self, _request: web.Request) -> web.Response:
         return web.Response()
 
-    latest = healthz = add_entries = mirrored = add_checkpoint
+    latest = healthz = add_entries = mirrored = enrol = rotate_key = add_checkpoint
 
 
 @pytest.mark.safety("C04.1")
 def test_every_server_has_routes(tmp_path: Path) -> None:
     """The enumeration below finds something to try, and the page's only verbs are for reading."""
     found = _applications(tmp_path)
-    assert {name: len(paths) for name, paths in found.items()} == {"page": 6, "collector": 5, "venue": 13}
+    assert {name: len(paths) for name, paths in found.items()} == {"page": 6, "collector": 7, "venue": 13}
     app = make_app(SampleSource(), allowed_hosts=LOOPBACK_HOSTS)
     assert {route.method for route in app.router.routes()} <= {"GET", "HEAD"}
 

@@ -248,6 +248,6 @@ def test_from_a_token_on_one_machine_to_an_enrolled_box_on_another(
     run(work())
     printed = capsys.readouterr().out.splitlines()
     assert printed == [
-        f"trust/w1.vkey  {WITNESS.verifier(COSIGNATURE_KEY).vkey}",
-        f"trust/m1.vkey  {MIRROR.verifier(COSIGNATURE_KEY).vkey}",
+        f"trust/witness.vkey  {WITNESS.verifier(COSIGNATURE_KEY).vkey}",
+        f"trust/mirror.vkey  {MIRROR.verifier(COSIGNATURE_KEY).vkey}",
     ]
