@@ -34,7 +34,6 @@ def prepared(directory: Path, port: int = 0) -> CollectorSettings:
         create_key(directory / "keys", "mirror", MIRROR.name, COSIGNATURE_KEY, bytes(range(64, 96)))
         create_witness_store(directory / "witness")
         create_mirror_store(directory / "witness", LOG.name)
-        create_enrolment_store(directory / "witness")
     return CollectorSettings(
         host="127.0.0.1",
         port=port,
@@ -140,7 +139,9 @@ def test_a_body_that_cannot_be_unpacked_is_the_sender_s_fault(
     """A 4xx with its reason, never a 5xx; and the collector goes on."""
 
     async def work() -> None:
-        async with collecting(prepared(tmp_path)) as (url, task), aiohttp.ClientSession() as http:
+        settings = prepared(tmp_path)
+        create_enrolment_store(settings.directory)
+        async with collecting(settings) as (url, task), aiohttp.ClientSession() as http:
             headers = {"Content-Encoding": encoding}
             async with http.post(f"{url}/{path}", data=data, headers=headers) as reply:
                 assert reply.status in (400, 415), await reply.text()
