@@ -24,6 +24,7 @@ class Report(Struct, frozen=True, kw_only=True):
     unsigned: entries after it, which only the next checkpoint will cover.
     witnessed: size of the co-signed checkpoint, 0 if there is none.  witness: who, empty if not verified.
     bundles: entry bundles compared.  tiles: tiles compared per level.
+    sealed: entries compared with sealed segments.
     sources: (source, its number of entries).  more: findings beyond MAX_FINDINGS, counted only.
     """
 
@@ -39,6 +40,7 @@ class Report(Struct, frozen=True, kw_only=True):
     sources: tuple[tuple[str, int], ...]
     findings: tuple[Finding, ...]
     more: int
+    sealed: int = 0
 
     @property
     def ok(self) -> bool:
