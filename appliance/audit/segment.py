@@ -119,7 +119,7 @@ def read_tail(end: bytes, size: int, number: int, origin: str) -> Tail:
         raise PeerError("not a sealed segment", "the frame of the manifest is another one")
     try:
         manifest = _decode(end[start + _HEAD.size : start + _HEAD.size + length])
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise PeerError("not a sealed segment", f"the manifest: {error}") from error
     _check(manifest, number, origin)
     frames, at = [], 0
