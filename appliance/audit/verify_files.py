@@ -101,11 +101,17 @@ class PublishedFiles:
 
     def _bundle_hashes(self, tile: Tile, stored: list[bytes]) -> list[bytes]:
         bundle = Tile(ENTRIES, tile.index, tile.width)
-        if self._reader.file(bundle.path) is None and tile.start + WIDTH <= self._reader.pruned():
-            return stored[: tile.width]  # asked in this order: it may be pruned at this moment
+        try:
+            data = self._read(bundle)
+        except PeerError as error:
+            if tile.start + WIDTH <= self._reader.pruned():
+                return stored[: tile.width]  # asked after it was not there: it may be pruned meanwhile
+            self.bundles += 1
+            self._findings.add(bundle.path, f"{error.what}: {error.why}")
+            return [b""] * tile.width
         self.bundles += 1
         try:
-            return [leaf_hash(entry) for entry in decode_bundle(self._read(bundle), tile.width)]
+            return [leaf_hash(entry) for entry in decode_bundle(data, tile.width)]
         except PeerError as error:
             self._findings.add(bundle.path, f"{error.what}: {error.why}")
             return [b""] * tile.width

@@ -100,10 +100,12 @@ class Retention:
             self.problem = str(stopped)
 
     def _pass(self, before_ns: int) -> Iterator[None]:
-        if self.pruned:  # a crash between mark and file left the last bundle behind
-            self._remove_bundle(self.pruned // WIDTH - 1)
+        done = self.pruned // WIDTH
+        for bundle in range(max(0, done - 2 * BUNDLES), done):  # a crash may have brought these back
+            self._remove_bundle(bundle)
         head = self._cosigned()
-        while head is not None and self.pruned // SEGMENT < head.size // SEGMENT:
+        # The last entry stays, whatever its age: a start looks at it.
+        while head is not None and self.pruned // SEGMENT < min(head.size, self._store.size - 1) // SEGMENT:
             number = self.pruned // SEGMENT
             newest_ns = self._newest(number)
             yield
@@ -131,7 +133,7 @@ class Retention:
         """Latest UTC of a segment's entries. Rows tell it: nothing but the age is judged by them."""
         with _looking():
             rows = self._store.fetch(_NEWEST, (number * SEGMENT, (number + 1) * SEGMENT))
-        return int(rows[0][0])
+        return int(rows[0][0] or 0)
 
     def _whole(self, number: int) -> bool:
         """A segment of an earlier pass that can be used. A damaged one is made again while all entries are

@@ -49,7 +49,7 @@ def _cold(segments: int, count: int) -> list[Case]:
     luck = random.Random(1)
     with tempfile.TemporaryDirectory() as folder:
         settings = new_log(Path(folder))
-        prune(settings, segments * SEGMENT)
+        prune(settings, segments * SEGMENT + 1)
         cases = []
         for name, forget in (("file cached by the kernel", False), ("file dropped from its cache", True)):
 
@@ -146,7 +146,7 @@ def _written(segments: int) -> list[Case]:
         settings = _prepared(folder, segments)
         logged = _logged(settings)
         before = _wchar(os.getpid())
-        prune(settings, segments * SEGMENT)
+        prune(settings, segments * SEGMENT + 1)
         ratio = (_wchar(os.getpid()) - before) / logged
         name = "bytes written for each logged: sealing and pruning it, once"
         cases.append(Case(name, "ratio", segments * SEGMENT, p50=round(ratio, 2)))

@@ -223,7 +223,7 @@ def test_pruning_ends_the_alert_and_without_a_co_signature_it_stays(tmp_path: Pa
     paths = Paths(tmp_path / "state", tmp_path / "run")
     paths.runtime.mkdir()
     settings = new_log(paths.state)
-    prune(settings, 4 * SEGMENT, before_ns=0)
+    prune(settings, 4 * SEGMENT + 1, before_ns=0)
     probe = DiskGauge(paths, 10**12, 0)
     probe.measure()
     assert probe.reading.room is not None
@@ -251,7 +251,7 @@ def test_pages_let_go_are_left_of_the_quota(tmp_path: Path) -> None:
     settings = new_log(tmp_path)
     database = settings.directory / "log.db"
     assert reusable_bytes(database) == 0
-    prune(settings, 2 * SEGMENT)
+    prune(settings, 2 * SEGMENT + 1)
     assert reusable_bytes(database) > database.stat().st_size // 2
     shutil.copy(settings.key_file, database)
     assert reusable_bytes(database) == reusable_bytes(tmp_path / "none") == 0

@@ -216,6 +216,25 @@ def test_nothing_as_young_as_asked_for_is_pruned(settings: LogSettings, newest: 
     assert made.pruned == (newest + later_ns) // SEGMENT * SEGMENT
 
 
+@pytest.mark.parametrize(("size", "left"), [(SEGMENT, 0), (SEGMENT + 1, SEGMENT), (2 * SEGMENT, SEGMENT)])
+def test_the_last_entry_stays_whatever_its_age(tmp_path: Path, size: int, left: int) -> None:
+    """A start looks at it: what kind it is, and when it was written."""
+    settings = new_log(tmp_path)
+    assert prune(settings, size).pruned == left
+    shutil.rmtree(settings.directory / "segments", ignore_errors=True)
+    assert remembered_clock(settings.directory, "boot-1").newest_utc_ns == row(size - 1).utc_ns
+    assert not ended_well(settings.directory)
+
+
+def test_bundles_that_a_power_cut_brought_back_go_again(settings: LogSettings) -> None:
+    """Their removal is not synced; the next pass removes them."""
+    prune(settings, SIZE)
+    for bundle in (20, 3 * BUNDLES - 1):
+        (settings.directory / Tile(ENTRIES, bundle).path).write_bytes(b"any")
+    passed(settings)
+    assert bundles(settings) == {48}
+
+
 def test_a_co_signature_that_does_not_verify_prunes_nothing(settings: LogSettings) -> None:
     """By another key, of another root, beyond what is published, cut short, or none."""
     path = settings.directory / "cosigned"
