@@ -147,6 +147,14 @@ class MemoryLog:
         """See LogReader."""
         yield from self.stored[start:stop]
 
+    def pruned(self) -> int:
+        """See LogReader: nothing ever is, in memory."""
+        return 0
+
+    def sealed(self, start: int) -> None:
+        """See LogReader."""
+        assert start % 256 == 0
+
     def file(self, path: str) -> bytes | None:
         """See LogReader."""
         return self.files.get(path)

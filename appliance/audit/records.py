@@ -73,6 +73,7 @@ KINDS: dict[str, str] = {
     "reconcile": "our books were compared with the venue's",
     "clock": "the clock was first read, stepped, lost or regained synchronisation, or a doubt about it ended",
     "disk": "room on the disk passed a mark, or the reserve for exits was used or made again",
+    "retention": "old entries were sealed and pruned, up to where, or why not",
     "heartbeat": "nothing else happened: the log is alive",
     "gap": "entries are missing here, which and why",
     "upstream": "the witness answered, refused or showed another history",

@@ -26,6 +26,7 @@ class Report(Struct, frozen=True, kw_only=True):
     unsigned: entries after it, which only the next checkpoint will cover.
     witnessed: size of the co-signed checkpoint, 0 if there is none.  witness: who, empty if not verified.
     bundles: entry bundles compared.  tiles: tiles compared per level.
+    sealed: entries compared with sealed segments.
     sources: (source, its number of entries).  more: findings beyond MAX_FINDINGS, counted only.
     keys: the log's keys and their times.  remarks: nothing wrong, but a person should know.
     """
@@ -44,6 +45,7 @@ class Report(Struct, frozen=True, kw_only=True):
     more: int
     keys: tuple[Era, ...] = ()
     remarks: tuple[str, ...] = ()
+    sealed: int = 0
 
     @property
     def ok(self) -> bool:

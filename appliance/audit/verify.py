@@ -3,7 +3,8 @@
 Everything is computed again from the entries' bytes: canonical form, index, per-source sequence, causes;
 leaf hashes, tiles of every level, roots; and the keys, rotation by rotation from the first (`verify_keys`).
 Store, bundle and level-0 tile hold each entry three times over; where they differ, two against one says which
-of them was damaged, and the signed root has the last word. Memory stays at a few tiles whatever the size.
+of them was damaged, and the signed root has the last word. A sealed segment is one place more; of what was
+pruned it is the store, and the bundle may be gone. Memory stays at a few tiles whatever the size.
 """
 
 from __future__ import annotations
@@ -74,6 +75,7 @@ class _Verification:
         self._order = _Order(self._findings)
         self._keys = _key_walk(trust, self._findings)
         self._frontier = Frontier()
+        self._sealed = 0
 
     def run(self) -> Report:
         """The report; a store that cannot be read is a finding like any other."""
@@ -104,6 +106,7 @@ class _Verification:
                 reason = "it is missing from the store; nothing after it was checked"
                 self._findings.add(f"entry {start + len(bodies)}", reason)
                 break
+            self._compare_sealed(start, bodies)
             self._group(start, bodies)
             if self._progress:
                 self._progress(stop, self._size)
@@ -117,6 +120,21 @@ class _Verification:
                 self._keys.take(start + at, self._frontier.root(), record.data)
             self._frontier.append(hashes[at])
             self._check_root()
+
+    def _compare_sealed(self, start: int, bodies: list[bytes]) -> None:
+        """A sealed segment must hold what is stored; where it is all there is, reading found that already."""
+        try:
+            sealed = self._reader.sealed(start)
+        except StoreError as error:
+            self._findings.add(f"bundle {start // WIDTH}", error.sentence())
+            return
+        if sealed is None:
+            return
+        self._sealed += len(sealed)
+        for at, (body, other) in enumerate(zip(bodies, sealed, strict=False)):
+            if body != other:
+                reason = "the sealed segment has other bytes than the store"
+                self._findings.add(f"entry {start + at}", reason)
 
     def _check_root(self) -> None:
         """At the sizes somebody signed, the computed root must be the signed one."""
@@ -148,6 +166,7 @@ class _Verification:
             witnessed=self._cosigned.size if witness else 0,
             witness=witness.name if witness else "",
             bundles=self._files.bundles,
+            sealed=self._sealed,
             tiles=tuple(self._files.tiles),
             sources=tuple(sorted(self._order.next.items())),
             findings=tuple(self._findings.kept),

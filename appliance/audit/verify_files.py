@@ -30,6 +30,14 @@ class LogReader(Protocol):
         """Stored entries [start, stop) in order, up to the first that is missing; at most 256 at a time."""
         ...
 
+    def pruned(self) -> int:
+        """Number of entries, from the first on, whose bundles need not be published any more."""
+        ...
+
+    def sealed(self, start: int) -> list[bytes] | None:
+        """Entries [start, start + 256) as a sealed segment holds them; None if none does, and none has to."""
+        ...
+
     def file(self, path: str) -> bytes | None:
         """Content of a published file by its path below the prefix; None if it is not there."""
         ...
@@ -56,7 +64,7 @@ class PublishedFiles:
         tile = tile_of(0, start // WIDTH, min(self._signed, start + len(bodies)))
         if tile is None:
             return stored
-        bundled = self._bundle_hashes(tile)
+        bundled = self._bundle_hashes(tile, stored)
         tiled = self._tile_hashes(tile)
         chosen = list(stored)
         if not stored[: tile.width] == bundled == tiled:
@@ -91,11 +99,19 @@ class PublishedFiles:
             self._findings.add(tile.path, f"the hash of entry {index} in it is not the entry's")
         return stored
 
-    def _bundle_hashes(self, tile: Tile) -> list[bytes]:
+    def _bundle_hashes(self, tile: Tile, stored: list[bytes]) -> list[bytes]:
         bundle = Tile(ENTRIES, tile.index, tile.width)
+        try:
+            data = self._read(bundle)
+        except PeerError as error:
+            if tile.start + WIDTH <= self._reader.pruned():
+                return stored[: tile.width]  # asked after it was not there: it may be pruned meanwhile
+            self.bundles += 1
+            self._findings.add(bundle.path, f"{error.what}: {error.why}")
+            return [b""] * tile.width
         self.bundles += 1
         try:
-            return [leaf_hash(entry) for entry in decode_bundle(self._read(bundle), tile.width)]
+            return [leaf_hash(entry) for entry in decode_bundle(data, tile.width)]
         except PeerError as error:
             self._findings.add(bundle.path, f"{error.what}: {error.why}")
             return [b""] * tile.width

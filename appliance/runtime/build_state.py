@@ -19,6 +19,7 @@ from appliance.runtime.config import Config
 from appliance.runtime.owed import Repayment
 from appliance.runtime.paths import Paths
 from appliance.runtime.restore import earlier_recovery
+from appliance.runtime.retention import keep_ns
 from appliance.runtime.scribe import CoreScribe
 from appliance.runtime.session import Session, begin_session
 from appliance.runtime.venue_note import VenueNote
@@ -77,6 +78,7 @@ async def open_log(stack: AsyncExitStack, config: Config, paths: Paths) -> tuple
             source="core",
             run=session.run,
             reserve_bytes=int(config.storage.reserve),
+            witness_key=paths.trust / "witness.vkey" if keep_ns(config) is not None else None,
         )
     )
     stack.push_async_callback(log.aclose)

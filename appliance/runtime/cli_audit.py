@@ -35,6 +35,11 @@ _VERBS = {
         "a signed bundle of a range of time that an auditor checks offline; or check one",
         "interlock audit export --from 2026-11-01 --to 2026-12-01 --out november.zip",
     ),
+    "tiles": (
+        "cmd_audit_tiles:run_tiles",
+        "write the whole published log again, with the bundles that were pruned, into a new directory",
+        "interlock audit tiles --out whole-log",
+    ),
     "verify": ("cmd_audit:run_verify", "check the whole log", "interlock audit verify"),
 }
 
@@ -104,6 +109,11 @@ def _add_export(parser: argparse.ArgumentParser) -> None:
     _add_trust(parser)
 
 
+def _add_tiles(parser: argparse.ArgumentParser) -> None:
+    text = "new directory, as C2SP tlog-tiles wants it"
+    parser.add_argument("--out", metavar="DIR", required=True, help=text)
+
+
 def _add_trust(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--trust", metavar="DIR", help="public keys to believe; default: this appliance's")
 
@@ -125,4 +135,5 @@ _ADDERS: dict[str, Callable[[argparse.ArgumentParser], None]] = {
     "why": _add_why,
     "proof": _add_proof,
     "export": _add_export,
+    "tiles": _add_tiles,
 }

@@ -7,6 +7,7 @@ import json
 import time
 
 from appliance.audit.report import Report
+from appliance.audit.segment import SEGMENT
 from appliance.audit.verify import KeyText, Trust, verify
 from appliance.runtime.operator_key import operator_key
 from appliance.runtime.paths import Paths, need_state
@@ -54,6 +55,7 @@ def _said(report: Report, took_s: float, terminal: Terminal) -> list[str]:
         f"not yet    {report.unsigned} entries after it (the next checkpoint covers them)",
         f"witnessed  {report.witnessed} entries" + (f" by {report.witness}" if report.witness else ""),
         f"files      {report.bundles} bundles, {sum(report.tiles)} tiles on {len(report.tiles)} levels",
+        f"sealed     {report.sealed} entries in {report.sealed // SEGMENT} segments",
         "sources    " + ", ".join(f"{name}: {count}" for name, count in report.sources),
         f"took       {took_s:.2f} s",
     ]
@@ -83,6 +85,7 @@ def _as_json(report: Report) -> dict[str, object]:
         "signed": report.signed,
         "unsigned": report.unsigned,
         "witnessed": report.witnessed,
+        "sealed": report.sealed,
         "root": report.root,
         "keys": [
             {"vkey": era.key.vkey, "first": era.first, "last": era.last, "revoked": era.revoked}

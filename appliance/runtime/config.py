@@ -266,10 +266,11 @@ class RecoveryConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class AuditConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """[audit] origin: name of the log in checkpoints, a URL without its scheme."""
+    """[audit] origin: of the log, a URL without its scheme.  keep: see `retention`; without it, for ever."""
 
     origin: str
     heartbeat: Duration
+    keep: Duration | None = None
 
 
 class StorageConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

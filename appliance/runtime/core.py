@@ -40,6 +40,7 @@ from appliance.runtime.notify import SystemdNotifier
 from appliance.runtime.owed import Repayment
 from appliance.runtime.paths import Paths
 from appliance.runtime.picture import Picture
+from appliance.runtime.retention import RetentionLoop, keep_ns, note_retained
 from appliance.runtime.session import feed_identity
 from appliance.runtime.tally import Tally
 from appliance.runtime.tick import TICK_S
@@ -125,6 +126,8 @@ class _Core:
             self._spare,
             parts.desk.unrecorded,
         )
+        keep = keep_ns(parts.config)
+        self._retention = RetentionLoop(keep, parts.log, parts.safety, self._disk, self._why_not_prune)
         self._picture = Picture(parts, board, self._disk)
         self._parts.watch.degraded = self._picture.degraded
         self._parts.watch.after_round = self._picture.look
@@ -132,6 +135,7 @@ class _Core:
         self._parts.breakers.report = lambda why: log.error("breaker", "problem", why=why)
         self._parts.log.on_signed = lambda _head: parts.upstream.notify()
         self._parts.log.on_reserve = self._disk.look
+        self._parts.log.on_retained = note_retained(parts.scribe, log)
         self._parts.upstream.on_change = lambda state: self._upstream_changed(state.alarm)
 
     def note_start(self, options: Options) -> None:
@@ -183,6 +187,7 @@ class _Core:
             group.create_task(self._degrades("status page", self._serve()))
             group.create_task(self._degrades("gap entries", self._repays()))
             group.create_task(self._degrades("key uses", self._tells_uses()))
+            group.create_task(self._degrades("retention", self._retention.run()))
             group.create_task(self._degrades("log check", self._reads_log()))
             group.create_task(self._stopped())
 
@@ -210,6 +215,15 @@ class _Core:
         parts.desk.sparing = exits_only
         if isinstance(parts.memory, MemoryService):
             parts.memory.may_store = may_store
+
+    def _why_not_prune(self) -> str:
+        """What keeps old entries where they are, besides a trip."""
+        parts = self._parts
+        if not parts.store.whole:
+            return "the log is not known to be whole"
+        if not parts.clock_loop.ok():
+            return "the clock is not trusted"
+        return parts.upstream.state.alarm
 
     async def _watch_log(self) -> None:
         failure = await self._parts.log.failed()

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -22,13 +23,14 @@ from msgspec import Struct
 from appliance.runtime.guard_link import boot_text
 from appliance.runtime.paths import Paths
 from appliance.safety.disk import DiskLevel, Room, next_level
-from appliance.storage.log_schema import RESERVE
+from appliance.storage.log_schema import DATABASE, RESERVE
 
 EVERY_S = 5.0
 REST_FILES, REST_S = 64, 0.001
 SHARE = 100  # a measurement that took 0.1 s of processor time is not repeated within 10 s …
 LONGEST_S = 30.0  # … but well before the last one is too old to be believed
 _BLOCK = 512
+_SQLITE = struct.Struct(">16sH10xI4xI")  # magic, page size, pages, pages that hold nothing
 
 
 class Reading(Struct, frozen=True):
@@ -88,7 +90,8 @@ class DiskGauge(threading.Thread):
 
     def measure(self) -> None:
         """One measurement. Raises OSError if the disk cannot be read."""
-        room = Room(directory_bytes(self._paths.state), self._quota, free_bytes(self._paths.log))
+        taken = directory_bytes(self._paths.state) - reusable_bytes(self._paths.log / DATABASE)
+        room = Room(max(0, taken), self._quota, free_bytes(self._paths.log))
         reading = Reading(next_level(self.reading.level, room), room, time.monotonic_ns())
         self.reading = reading
         note = DiskNote(
@@ -115,6 +118,17 @@ def directory_bytes(directory: Path, rest: Callable[[float], None] = time.sleep)
         if number % REST_FILES == 0:
             rest(REST_S)
     return taken
+
+
+def reusable_bytes(database: Path) -> int:
+    """What the log's database will fill before it grows: pages that pruning let go. They count as left of the
+    quota, not of the disk. As of the last time the write-ahead log was copied; 0 for what is no database."""
+    with contextlib.suppress(OSError), database.open("rb") as file:
+        head = file.read(_SQLITE.size)
+        if len(head) == _SQLITE.size and head.startswith(b"SQLite format 3\0"):
+            _, page, pages, free = _SQLITE.unpack(head)
+            return int(min(free, pages)) * (65_536 if page == 1 else int(page))
+    return 0
 
 
 def free_bytes(directory: Path) -> int:

@@ -69,6 +69,11 @@ class StoreHealth:
         return self._unread
 
     @property
+    def whole(self) -> bool:
+        """The log ended well or verified, and its disk did not fail in this boot: it may be pruned."""
+        return not (self._unread or self._log.failure is not None or self._link.store_failed())
+
+    @property
     def unverified(self) -> bool:
         """The log did not end well, and is not read whole yet or does not verify. The next start reads it."""
         return bool(self._unread)

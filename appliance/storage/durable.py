@@ -86,11 +86,15 @@ def remove_directory(path: Path, io: Io = REAL_IO) -> None:
         io.rmdir(path)
 
 
-def remove_file(path: Path, io: Io = REAL_IO) -> None:
-    """Removes a file durably; nothing happens if it is not there. Raises StoreError."""
-    with _store_errors("remove", path), contextlib.suppress(FileNotFoundError):
+def remove_file(path: Path, io: Io = REAL_IO, *, synced: bool = True) -> None:
+    """Removes a file, durably unless a return of it does no harm. Nothing happens if it is not there.
+
+    Raises StoreError.
+    """
+    with _store_errors("remove", path), contextlib.suppress(FileNotFoundError, NotADirectoryError):
         io.unlink(path)
-        sync_directory(path.parent, io)
+        if synced:
+            sync_directory(path.parent, io)
 
 
 def sync_directory(path: Path, io: Io = REAL_IO) -> None:
@@ -129,16 +133,82 @@ def open_existing(path: Path, flags: int, what: str, do: str) -> int:
         raise ConfigError(f"{what} cannot be opened", why, do) from error
 
 
-def _write_temp(path: Path, data: bytes, mode: int, io: Io) -> Path:
-    temp = path.with_name(f".{path.name}.tmp")
+class TempFile:
+    """`write_file` in pieces: what is written is nowhere to be seen until `commit`.
+
+    Raises StoreError, NoSpaceError; after either the temp file is gone and nothing more may be called.
+    """
+
+    def __init__(self, path: Path, mode: int = 0o644, io: Io = REAL_IO) -> None:
+        self._path, self._io = path, io
+        self._temp = path.with_name(f".{path.name}.tmp")
+        with _store_errors("write", path):
+            self._descriptor = _open_temp(self._temp, mode, io)
+
+    def write(self, data: bytes) -> None:
+        """Appends."""
+        with self._removed():
+            _write_all(self._descriptor, data, self._io)
+
+    def commit(self) -> None:
+        """fsync, rename, fsync of the directory."""
+        with self._removed():
+            _sync(self._descriptor, self._io)
+            self._close()
+            self._io.rename(self._temp, self._path)
+        with _store_errors("write", self._path):
+            sync_directory(self._path.parent, self._io)
+
+    def discard(self) -> None:
+        """Removes what was not committed; does nothing after `commit` or an error."""
+        if self._descriptor >= 0:
+            self._close()
+            with contextlib.suppress(OSError):
+                self._io.unlink(self._temp)
+
+    @contextlib.contextmanager
+    def _removed(self) -> Iterator[None]:
+        """A full disk must not stay full of a file that never was."""
+        with _store_errors("write", self._path):
+            try:
+                yield
+            except OSError:
+                if self._descriptor >= 0:
+                    self._close()
+                with contextlib.suppress(OSError):
+                    self._io.unlink(self._temp)
+                raise
+
+    def _close(self) -> None:
+        os.close(self._descriptor)
+        self._descriptor = -1
+
+
+def settle_name(path: Path, io: Io = REAL_IO) -> None:
+    """Makes the name of a file durable that a crash may have left between rename and fsync. Raises
+    StoreError."""
+    with _store_errors("keep", path):
+        sync_directory(path.parent, io)
+
+
+def _open_temp(temp: Path, mode: int, io: Io) -> int:
     with contextlib.suppress(FileNotFoundError):
         io.unlink(temp)
-    descriptor = os.open(temp, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
+    return os.open(temp, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
+
+
+def _write_all(descriptor: int, data: bytes, io: Io) -> None:
+    rest = memoryview(data)
+    while rest:
+        rest = rest[io.write(descriptor, bytes(rest)) :]
+
+
+def _write_temp(path: Path, data: bytes, mode: int, io: Io) -> Path:
+    temp = path.with_name(f".{path.name}.tmp")
+    descriptor = _open_temp(temp, mode, io)
     try:
         try:
-            rest = memoryview(data)
-            while rest:
-                rest = rest[io.write(descriptor, bytes(rest)) :]
+            _write_all(descriptor, data, io)
             _sync(descriptor, io)
         finally:
             os.close(descriptor)

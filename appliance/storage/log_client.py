@@ -46,6 +46,8 @@ from appliance.storage.log_wire import (
     Ready,
     Refill,
     ReserveChanged,
+    Retain,
+    Retained,
     Signed,
     ToCore,
     decode_to_core,
@@ -76,6 +78,7 @@ class LogSettings(Struct, frozen=True, kw_only=True):
     run: session under which new orders are filed.  publish_ms: shortest pause between publications.
     lock_wait_ms: patience with the writer of a core that just died.
     reserve_bytes: disk space kept for exits, 0 for none.
+    witness_key: file of the pinned witness's key; without one nothing is ever sealed or pruned.
     """
 
     directory: Path
@@ -85,6 +88,7 @@ class LogSettings(Struct, frozen=True, kw_only=True):
     publish_ms: int = 900  # so that an entry is co-signed within a second
     lock_wait_ms: int = 10_000
     reserve_bytes: int = 0
+    witness_key: Path | None = None
     backlog_entries: int = BACKLOG_ENTRIES
     backlog_bytes: int = BACKLOG_BYTES
     command: tuple[str, ...] = WRITER
@@ -139,6 +143,7 @@ class LogClient(asyncio.Protocol):
         self.disk_failed = False  # the writer said so; its death, a backlog, a full disk say nothing of it
         self.on_signed: Callable[[LogHead], None] | None = None  # must neither block nor raise
         self.reserve = DiskReserve(0, settings.reserve_bytes, why="the log is not open yet")
+        self.on_retained: Callable[[Retained], None] | None = None  # must neither block nor raise
         self.on_reserve: Callable[[], None] | None = None  # called before what was written on it is durable
 
     @classmethod
@@ -159,6 +164,7 @@ class LogClient(asyncio.Protocol):
                 *("--publish-ms", str(settings.publish_ms)),
                 *("--lock-wait-ms", str(settings.lock_wait_ms)),
                 *("--reserve-bytes", str(settings.reserve_bytes)),
+                *(("--witness", str(settings.witness_key)) if settings.witness_key is not None else ()),
                 stdin=asyncio.subprocess.DEVNULL,
                 pass_fds=(theirs.fileno(),),
                 env=_environment(),
@@ -235,6 +241,11 @@ class LogClient(asyncio.Protocol):
         if self.failure is None and self._outbox is not None:
             self._outbox.write(frame(Refill()))
 
+    def retain(self, before_ns: int, *, hurry: bool = False) -> None:
+        """Gives the writer leave, for a while, to seal and prune what is older (UTC); 0 takes it back."""
+        if self.failure is None and self._outbox is not None:
+            self._outbox.write(frame(Retain(before_ns, hurry)))
+
     async def failed(self) -> InterlockError:
         """Returns the error once the log has failed; the runtime waits on it as a deadly loop."""
         while self.failure is None:
@@ -285,6 +296,9 @@ class LogClient(asyncio.Protocol):
                 self._signed, self._root, self._checkpoint = size, root, checkpoint
                 if self.on_signed is not None:
                     self.on_signed(self.head)
+            case Retained():
+                if self.on_retained is not None:
+                    self.on_retained(message)
             case ReserveChanged(reserve):
                 self.reserve = reserve
                 if self.on_reserve is not None:

@@ -7,6 +7,7 @@ shrinking.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import apsw
 from msgspec import Struct
 
 from appliance.domain.errors import StoreError
+from appliance.storage.log_cold import ColdEntries
 from appliance.storage.sqlite import store_errors
 
 PAGE = 256
@@ -28,6 +30,10 @@ _CITING = """SELECT idx, kind, substr(body, 1, instr(body, x'5d')) FROM entries
     ORDER BY idx"""  # bodies that begin with {"causes":[ and a digit
 
 
+_STUBS = "SELECT idx, kind FROM entries WHERE idx >= ? AND idx < ? AND length(body) = 0 ORDER BY idx"
+_CAUSES = re.compile(rb'\{"causes":\[[0-9][^]]*\]')
+
+
 class StoredEntry(Struct, frozen=True):
     """One entry with the columns it can be found by. body: the hashed bytes."""
 
@@ -39,15 +45,19 @@ class StoredEntry(Struct, frozen=True):
 
 
 class EntryQuery:
-    """Reads entries of one open database."""
+    """Reads entries of one open database, and the bodies of pruned ones from their segments."""
 
-    def __init__(self, connection: apsw.Connection, path: Path) -> None:
+    def __init__(self, connection: apsw.Connection, path: Path, cold: ColdEntries) -> None:
         self._connection = connection
         self._path = path
+        self._cold = cold
 
-    def rows(self, where: str, values: tuple[object, ...], order: str = "idx") -> list[StoredEntry]:
-        """One page. Raises StoreError for a database that cannot be read, or columns of another type."""
-        statement = f"{_COLUMNS} WHERE {where} ORDER BY {order} LIMIT {PAGE}"
+    def rows(
+        self, where: str, values: tuple[object, ...], order: str = "idx", limit: int = PAGE
+    ) -> list[StoredEntry]:
+        """One page. Raises StoreError for a database or segment that cannot be read, or columns of another
+        type."""
+        statement = f"{_COLUMNS} WHERE {where} ORDER BY {order} LIMIT {limit}"
         return [self._entry(row) for row in self.fetch(statement, values)]
 
     def pages(
@@ -80,7 +90,7 @@ class EntryQuery:
 
     def last_before(self, kind: str, index: int) -> StoredEntry | None:
         """The newest entry of a kind before an entry number."""
-        found = self.rows("kind = ? AND idx < ?", (kind, index), "idx DESC")
+        found = self.rows("kind = ? AND idx < ?", (kind, index), "idx DESC", 1)
         return found[0] if found else None
 
     def citing(self, first: int, stop: int) -> list[tuple[int, str, bytes]]:
@@ -89,11 +99,14 @@ class EntryQuery:
         Canonical JSON begins with `causes`, so those few bytes are enough and the rest is not read.
         """
         found = self.fetch(_CITING, (first, stop))
-        return [
-            (index, kind, head)
-            for index, kind, head in found
-            if isinstance(kind, str) and isinstance(head, bytes)
-        ]
+        told = {index: (index, kind, head) for index, kind, head in found if isinstance(kind, str)}
+        # Asked last: what is pruned meanwhile is found twice, never not at all.
+        stubs = self.fetch(_STUBS, (first, stop)) if first < self._cold.pruned() else []
+        for index, kind in stubs:
+            head = _CAUSES.match(self._cold.body(index, b""))
+            if head is not None and isinstance(kind, str):
+                told[index] = (index, kind, head[0])
+        return [told[index] for index in sorted(told)]
 
     def fetch(self, statement: str, values: Sequence[object]) -> list[tuple[Any, ...]]:
         """All rows of a statement. Raises StoreError."""
@@ -106,4 +119,5 @@ class EntryQuery:
     def _entry(self, row: tuple[Any, ...]) -> StoredEntry:
         if not all(isinstance(value, kind) for value, kind in zip(row, _TYPES, strict=True)):
             raise StoreError("the log store is damaged", f"the row of entry {row[0]} ({self._path})")
-        return StoredEntry(*row)
+        index, kind, utc_ns, ref, body = row
+        return StoredEntry(index, kind, utc_ns, ref, self._cold.body(index, body))

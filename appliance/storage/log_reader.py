@@ -23,6 +23,7 @@ from appliance.domain.ids import OrderId
 from appliance.domain.order import Order
 from appliance.storage import log_schema as schema
 from appliance.storage.durable import read_file
+from appliance.storage.log_cold import ColdEntries
 from appliance.storage.log_query import PAGE, EntryQuery, StoredEntry
 from appliance.storage.log_tree import TreeRows
 from appliance.storage.sqlite import open_store
@@ -50,8 +51,9 @@ class LogReader:
         self._directory = directory
         self._path = directory / schema.DATABASE
         self._connection = open_store(self._path, schema.VERSION, do=schema.INIT, readonly=True)
-        self._rows = TreeRows(self._connection, self._path)
-        self.query = EntryQuery(self._connection, self._path)
+        self._cold = ColdEntries(self._connection, self._path)
+        self._rows = TreeRows(self._connection, self._path, self._cold)
+        self.query = EntryQuery(self._connection, self._path, self._cold)
 
     def close(self) -> None:
         """Lets go of the database."""
@@ -64,6 +66,17 @@ class LogReader:
     def bodies(self, start: int, stop: int) -> Iterator[bytes]:
         """Bytes of entries [start, stop), up to the first that is missing."""
         return self._rows.bodies(start, stop)
+
+    def pruned(self) -> int:
+        """Number of entries, from the first on, that are in sealed segments and may be nowhere else here."""
+        return self._cold.pruned()
+
+    def sealed(self, start: int) -> list[bytes] | None:
+        """Entries [start, start + 256) as a sealed segment holds them; None if none does, and need not.
+
+        Raises StoreError naming a segment that is missing or damaged.
+        """
+        return self._cold.sealed(start)
 
     def entries(self, start: int = 0, stop: int | None = None) -> Iterator[StoredEntry]:
         """Entries [start, stop) in order, a page at a time."""

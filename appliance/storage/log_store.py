@@ -17,7 +17,7 @@ import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import apsw
 
@@ -34,6 +34,7 @@ from appliance.domain.errors import (
 )
 from appliance.storage import log_schema as schema
 from appliance.storage.durable import REAL_IO, Io
+from appliance.storage.log_cold import ColdEntries
 from appliance.storage.log_publish import Head, Publisher, read_published, read_witnessed
 from appliance.storage.log_rotations import KEY_ENTRIES, chain_of
 from appliance.storage.log_tree import LogTree, TreeRows
@@ -48,7 +49,7 @@ class LogStore:
 
     wal_pages: length at which `tidy` empties the write-ahead log.
     size: entries in it.  head: the largest that may be signed.  shown: the published one.
-    sources: next sequence number of each source.
+    sources: next sequence number of each source.  rows, cold: what is stored, read only.  keys: the log's.
     """
 
     def __init__(
@@ -86,15 +87,16 @@ class LogStore:
             raise
 
     def _load(self, directory: Path, io: Io) -> None:
-        rows = TreeRows(self._connection, self.path)
+        self.cold = ColdEntries(self._connection, self.path)
+        rows = self.rows = TreeRows(self._connection, self.path, self.cold)
         self._check_origin()
         self.head = self._read_head()
         self.size = rows.size()
         self.sources = self._read_sources()
-        self._keys = self._read_keys()
-        published, note = read_published(directory, self._keys)
+        self.keys = self._read_keys()
+        published, note = read_published(directory, self.keys)
         self.shown = Head(published.size, published.root, note)
-        witnessed = read_witnessed(directory, self._keys)
+        witnessed = read_witnessed(directory, self.keys)
         if max(published.size, witnessed) > self.head.size:
             raise ConfigError(
                 "the audit log is older than what was published of it",
@@ -192,13 +194,23 @@ class LogStore:
             self._last_word(partial(self._publisher.show, head))
             self.shown = head
 
+    def fetch(self, statement: str, values: Sequence[int | str]) -> list[tuple[Any, ...]]:
+        """All rows of a statement that reads. Raises StoreError."""
+        with store_errors(self.path, self._connection):
+            return self._connection.execute(statement, values).fetchall()
+
+    def change(self, write: Callable[[apsw.Connection], None]) -> None:
+        """One more transaction, of what is no entry: it never takes the reserve. Raises StoreError; after a
+        NoSpaceError, and only then, commits and other changes may follow."""
+        self._last_word(partial(self._transact, partial(write, self._connection)))
+
     def close(self) -> None:
         """Lets go of the database; what was committed is durable already."""
         with store_errors(self.path):
             self._connection.close()
 
     def _sign(self, checkpoint: Checkpoint) -> bytes:
-        era = self._keys.era(self._key.verifier())
+        era = self.keys.era(self._key.verifier())
         meet = self._also is not None and era is not None and era.first == checkpoint.size
         return sign_checkpoint(checkpoint, self._key, *((self._also,) if self._also and meet else ()))
 

@@ -23,6 +23,7 @@ from appliance.audit.tiles import (
     tile_subtrees,
 )
 from appliance.domain.errors import StoreError
+from appliance.storage.log_cold import ColdEntries
 from appliance.storage.sqlite import store_errors
 
 Node = tuple[int, int, bytes]
@@ -31,9 +32,11 @@ Node = tuple[int, int, bytes]
 class TreeRows:
     """Tiles and bundles computed from the database; reads only."""
 
-    def __init__(self, connection: apsw.Connection, path: Path) -> None:
+    def __init__(self, connection: apsw.Connection, path: Path, cold: ColdEntries | None = None) -> None:
+        """cold: where bodies are that were pruned; None for a store in which nothing ever is."""
         self._connection = connection
         self._path = path
+        self._cold = cold
 
     def content(self, tile: Tile) -> bytes:
         """Content of a tile or bundle. Raises StoreError if the database does not have all of it."""
@@ -59,7 +62,8 @@ class TreeRows:
             for expected, (index, body) in enumerate(rows, low):
                 if index != expected:
                     return
-                yield self._bytes(body, f"entry {expected}")
+                stored = self._bytes(body, f"entry {expected}")
+                yield stored if stored or self._cold is None else self._cold.body(expected, stored)
             if len(rows) < high - low:
                 return
 

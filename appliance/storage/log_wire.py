@@ -61,6 +61,16 @@ class Refill(Struct, frozen=True, array_like=True, tag=7):
     """There is room again: allocate the reserve."""
 
 
+class Retain(Struct, frozen=True, array_like=True, tag=9):
+    """Leave to seal and prune what is older than before_ns (UTC), for a while (`log_upkeep.LEAVE_NS`).
+
+    hurry: the disk needs the room.  A before_ns of 0 takes the leave back.
+    """
+
+    before_ns: int
+    hurry: bool
+
+
 class ReserveChanged(Struct, frozen=True, array_like=True, tag=8):
     """The disk reserve is another than before."""
 
@@ -92,6 +102,15 @@ class Signed(Struct, frozen=True, array_like=True, tag=5):
     checkpoint: bytes
 
 
+class Retained(Struct, frozen=True, array_like=True, tag=10):
+    """A pass ended that did something, or could not. sealed: segments since the start.  pruned: entries, from
+    the first on.  problem: why it went no further, or ""."""
+
+    sealed: int
+    pruned: int
+    problem: str
+
+
 class Failed(Struct, frozen=True, array_like=True, tag=6):
     """The writer ends with this exit code; what, why and do as in InterlockError. full: for want of space and
     of nothing else."""
@@ -103,8 +122,8 @@ class Failed(Struct, frozen=True, array_like=True, tag=6):
     full: bool
 
 
-ToWriter: TypeAlias = Append | Publish | Refill
-ToCore: TypeAlias = Ready | Durable | Signed | ReserveChanged | Failed
+ToWriter: TypeAlias = Append | Publish | Refill | Retain
+ToCore: TypeAlias = Ready | Durable | Signed | ReserveChanged | Retained | Failed
 
 _encoder = msgspec.msgpack.Encoder()
 _to_writer: msgspec.msgpack.Decoder[ToWriter] = msgspec.msgpack.Decoder(ToWriter)

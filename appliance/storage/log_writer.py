@@ -14,6 +14,9 @@ error's code; it never writes again (SAFETY 8).
 It owns the disk reserve. A commit that finds no space gives it back, says so, and is done once more. From
 then on nothing is published but what is asked for (partial tiles are many times larger than the entries in
 them), and the write-ahead log is kept short. A publication that finds no space waits for better times.
+
+Old entries are sealed and pruned (`log_retention`) while the core gives leave for it: a step at a time, only
+when nothing has arrived and nothing is being published.
 """
 
 from __future__ import annotations
@@ -30,13 +33,16 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from appliance.audit.notes import COSIGNATURE_KEY
 from appliance.domain.errors import BusyError, InterlockError, NoSpaceError
 from appliance.domain.exit_codes import ExitCode
 from appliance.storage.durable import REAL_IO, Io, open_existing
-from appliance.storage.keys import read_signing_key
+from appliance.storage.keys import read_signing_key, read_verifier
+from appliance.storage.log_retention import Retention
 from appliance.storage.log_rotate import settle
 from appliance.storage.log_schema import INIT, LOCK, RESERVE
 from appliance.storage.log_store import LogStore
+from appliance.storage.log_upkeep import Upkeep
 from appliance.storage.log_wire import (
     Append,
     Durable,
@@ -79,6 +85,11 @@ class LogWriter:
         self._closed = False
         self._mute = False
         self._last_ns = -publish_every_ns
+        self._upkeep: Upkeep | None = None
+
+    def keep_up(self, upkeep: Upkeep) -> None:
+        """Seals and prunes between the commits, when the core gives leave."""
+        self._upkeep = upkeep
 
     def run(self) -> None:
         """Serves the core until it closes the socket; then publishes what is left. Raises StoreError."""
@@ -88,8 +99,9 @@ class LogWriter:
         self._reserve.on_change = self._follow_reserve
         self._keep_wal()
         while not self._closed:
-            self._take()
+            idle = self._take()
             self._advance()
+            self._maintain(idle=idle)
         for _ in self._publication or ():
             pass
         for _ in self._store.publish():
@@ -105,8 +117,8 @@ class LogWriter:
     def _keep_wal(self) -> None:
         self._store.wal_pages = _SPARING_PAGES if self._reserve.state().given else WAL_PAGES
 
-    def _take(self) -> None:
-        """Waits for work, then commits everything that has arrived as one group."""
+    def _take(self) -> bool:
+        """Waits for work, then commits everything that has arrived as one group. True if nothing had."""
         group, refill = [], False
         for body in self._receive():
             message = decode_to_writer(body)
@@ -116,12 +128,24 @@ class LogWriter:
                 self._wanted = True
             elif isinstance(message, Refill):
                 refill = True
+            elif self._upkeep is not None:
+                self._upkeep.give_leave(message)
         if group:
             self._send(Durable(self._store.commit(group)))
             self._store.grow()
             self._store.tidy()
         if refill:
             self._reserve.fill()
+        return not group
+
+    def _maintain(self, *, idle: bool) -> None:
+        """One step of sealing or pruning, if nobody waits for anything and the disk has room."""
+        upkeep = self._upkeep
+        busy = not idle or self._closed or self._publication is not None
+        if upkeep is None or busy or self._reserve.state().given or not upkeep.due():
+            return
+        if (told := upkeep.step()) is not None:
+            self._send(told)
 
     def _receive(self) -> list[bytes]:
         if not select.select([self._link], [], [], self._patience_s())[0]:
@@ -146,9 +170,10 @@ class LogWriter:
         """How long to wait for the core: not while publishing, to the cadence if something is unpublished."""
         if self._publication is not None or self._wanted:
             return 0
-        if not self._unpublished():
-            return None
-        return max(0, self._last_ns + self._every_ns - time.monotonic_ns()) / 1e9
+        waits = [] if self._upkeep is None or self._reserve.state().given else self._upkeep.patience_ns()
+        if self._unpublished():
+            waits.append(max(0, self._last_ns + self._every_ns - time.monotonic_ns()))
+        return min(waits) / 1e9 if waits else None
 
     def _unpublished(self) -> bool:
         """Something waits for the cadence."""
@@ -222,7 +247,11 @@ def serve(arguments: argparse.Namespace, io: Io = REAL_IO, vfs: str | None = Non
             store = LogStore(directory, key, io, vfs, reserve.give_back)
             if not reserve.state().given:  # opening the store on a full disk may have taken it already
                 reserve.fill()
-            LogWriter(link, store, arguments.publish_ms * 1_000_000, reserve).run()
+            writer = LogWriter(link, store, arguments.publish_ms * 1_000_000, reserve)
+            if arguments.witness:
+                witness = read_verifier(Path(arguments.witness), COSIGNATURE_KEY)
+                writer.keep_up(Upkeep(Retention(store, witness, io)))
+            writer.run()
     except InterlockError as error:
         full = isinstance(error, NoSpaceError)
         failed = Failed(int(error.exit_code), error.what, error.why, error.do, full)
@@ -244,6 +273,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--key", required=True, help="the log's signing key file")
     parser.add_argument("--publish-ms", type=int, default=1000, help="shortest time between publications")
     parser.add_argument("--reserve-bytes", type=int, default=0, help="disk space kept for exits")
+    parser.add_argument("--witness", default="", help="key of the pinned witness")
     parser.add_argument("--lock-wait-ms", type=int, default=10_000, help="patience with a predecessor")
     return parser.parse_args(arguments)
 

@@ -34,6 +34,7 @@ from appliance.storage.log_store import LogStore
 from appliance.storage.log_wire import Append, EntryRow
 from appliance.upstream.witness import origin_hash
 from tests.audit_support import LOG, new_log
+from tests.bench import bench_retention
 from tests.bench.bench_orders import Desktop, replace_rate
 from tests.bench.measure import Case, case_of, repeat, with_peer
 from tests.bench.test_storage_latency import SD_CARD
@@ -70,6 +71,7 @@ def run(*, quick: bool) -> list[Case]:
     cases += _sustained(6_400 if quick else 102_400)
     cases += asyncio.run(_witnessed(10 if quick else 100))
     cases += asyncio.run(_resumed(5_000 if quick else 100_000))
+    cases += bench_retention.run(quick=quick)
     return cases + _whole_log(20_000 if quick else 1_000_000)
 
 

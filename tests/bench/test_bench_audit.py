@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from appliance.audit.records import encode_entry
-from tests.bench import bench_audit
+from tests.bench import bench_audit, bench_retention
 from tests.bench.measure import Case
 
 
@@ -44,3 +44,15 @@ def test_an_entry_has_the_size_it_is_said_to_have() -> None:
     for at in (0, 999_999):
         body = encode_entry(at, "core", at, bench_audit.sized(at))
         assert abs(len(body) - bench_audit.BODY) < bench_audit.BODY / 10
+
+
+def test_segments_are_read_compressed_and_counted() -> None:
+    """Small ones; an append beside sealing, and bytes for each byte."""
+    names = _names(bench_retention._cold(1, 3))
+    assert all(name.startswith("cold read of one entry") for name in names)
+    bodies = [encode_entry(at, "core", at, bench_audit.sized(at)) for at in range(600)]
+    ratio, took = bench_retention._compressed(bodies)
+    assert _names([ratio, took])[0] == "compression of 600 real entries in bundles"
+    assert ratio.n == 2
+    assert ratio.p50 is not None
+    assert ratio.p50 > 2
