@@ -14,7 +14,7 @@ the key in force. Behind a rotation the old key cannot have anything co-signed, 
 cannot go on with the log; nor can it reach back behind what was co-signed already. Whoever has the key in
 force can rotate it to his own: the first rotation is believed, and the owner's log then meets an alarm.
 
-The bound on refusals is one for all, so that a stranger can keep tokens from being used, but nobody from being
+The bound on refusals is one for all: a stranger can keep tokens from being used, but nobody from being
 witnessed; the owner can always enrol a log by its key (`interlock collector --enrol`).
 
     400  malformed        403  refused           404  unknown origin, or this collector takes no tokens
