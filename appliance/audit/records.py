@@ -45,7 +45,7 @@ KINDS: dict[str, str] = {
     "start": "a process started: version, boot, settings that matter later",
     "stop": "a process ended on purpose, and why",
     "config": "the configuration in force, by hash and content",
-    "key": "a key was created, read, used for the first time or replaced",
+    "key": "the log's key was rotated, a key was revoked, or was used outside the core",
     "run_start": "a replay or live session began on a venue account",
     "run_end": "that session ended",
     "signal": "a strategy changed its mind: why, and which precedents memory knew",

@@ -126,6 +126,8 @@ def run_enrol(paths: Paths, options: argparse.Namespace, terminal: Terminal) -> 
     """Shows the token and the log's key to the configured upstream; exit 1 if it refuses them."""
     need_state(paths)
     config = load_config(options.config or paths.config)
+    if sys.stdin.isatty():
+        terminal.say("the token, as interlock collector --token printed it there:")
     token = sys.stdin.readline().strip()
     try:
         request = sign_enrolment(token, read_signing_key(paths.keys / "log.key"))

@@ -137,7 +137,7 @@ class UpstreamClient:
         self._log_lock = threading.Lock()
         self._more = False  # to upload, and the mirror takes it: no pause between two rounds
         self._keys = settings.keys
-        self._untold = bool(settings.rotations)  # a witness that refuses our key may not know it yet
+        self._rotated = self._untold = bool(settings.rotations)  # a witness may not know our key yet
         self._mirror = (
             MirrorClient(
                 settings.directory, self._keys, settings.mirror_key, log, sleep, self._alone,
@@ -291,7 +291,8 @@ class UpstreamClient:
             self._old = answer.size
             return
         if answer.status in (403, 409, 422):
-            raise _AlarmError(f"the witness refuses our log: {answer.said}")
+            told = "; tell it our key, or what leads to it: interlock keys chain" if self._rotated else ""
+            raise _AlarmError(f"the witness refuses our log: {answer.said}{told}")
         raise PeerError("the upstream did not co-sign", answer.said)
 
     async def _compare(self, exchange: Exchange) -> None:

@@ -11,7 +11,11 @@
 A token is good once, for whichever log brings it first; bad, expired, used and unknown ones get one answer,
 after the same work. It never gives a second key to an origin that is known: that takes a rotation, signed by
 the key in force. Behind a rotation the old key cannot have anything co-signed, so that whoever stole it
-cannot go on with the log; nor can it reach back behind what was co-signed already.
+cannot go on with the log; nor can it reach back behind what was co-signed already. Whoever has the key in
+force can rotate it to his own: the first rotation is believed, and the owner's log then meets an alarm.
+
+The bound on refusals is one for all: a stranger can keep tokens from being used, but nobody from being
+witnessed; the owner can always enrol a log by its key (`interlock collector --enrol`).
 
     400  malformed        403  refused           404  unknown origin, or this collector takes no tokens
     409  the origin is enrolled already, or was co-signed further than the rotation says
@@ -153,7 +157,7 @@ class Enrolment:
     def enrol(self, body: bytes) -> Reply:
         """Decides one request with a token. Raises StoreError: the process ends."""
         now_s = self._now_s()
-        if len(self._refusals) == MAX_REFUSALS and now_s - self._refusals[0] < REFUSALS_S:
+        if len(self._refusals) == MAX_REFUSALS and 0 <= now_s - self._refusals[0] < REFUSALS_S:
             return Reply(429, b"too many enrolments were refused: try again in a minute\n")
         try:
             token, key, note = parse_enrolment(body)

@@ -30,6 +30,7 @@ from appliance.upstream.enrolment import (
     sign_enrolment,
 )
 from appliance.upstream.enrolment_store import EnrolmentStore, create_enrolment_store
+from appliance.upstream.mirror_store import MirrorStore, need_mirror_store, path_of
 from appliance.upstream.witness import Request, Witness, WitnessHead
 from tests.audit_support import LOG, WITNESS, MemoryLog, flip
 from tests.faults.test_storage_log_faults import FaultyVfs, Plan
@@ -216,6 +217,21 @@ def test_of_two_devices_with_one_token_exactly_one_wins(place: Path) -> None:
     assert len(stores[0].logs()) == 40
     for store in stores:
         store.close()
+
+
+def test_a_copy_is_made_whole_or_not_at_all(tmp_path: Path) -> None:
+    """What a crash left beside its place is swept away; what is there is left alone."""
+    (tmp_path / ".mirror.new" / "mirror").mkdir(parents=True)
+    path_of(tmp_path / ".mirror.new", DEVICE.name).write_bytes(b"")
+    need_mirror_store(tmp_path, DEVICE.name)
+    store = MirrorStore(tmp_path, DEVICE.name)
+    store.append([b"entry"])
+    store.close()
+    need_mirror_store(tmp_path, DEVICE.name)
+    store = MirrorStore(tmp_path, DEVICE.name)
+    assert store.following() == 1
+    store.close()
+    assert not (tmp_path / ".mirror.new").exists()
 
 
 @pytest.mark.parametrize("late", [False, True])
