@@ -38,7 +38,7 @@ class Upkeep:
         self._rest = REST_IN_HURRY if leave.hurry else REST
         if leave.before_ns <= 0:
             self._until_ns = now_ns
-            self._drop()
+            self.close()
             return
         self._before_ns = leave.before_ns
         self._until_ns = now_ns + LEAVE_NS
@@ -52,7 +52,7 @@ class Upkeep:
         """A step may be made now."""
         now_ns = self._clock()
         if now_ns >= self._until_ns:
-            self._drop()
+            self.close()
             return False
         return now_ns >= self._next_ns
 
@@ -71,15 +71,15 @@ class Upkeep:
         self._next_ns = now_ns + self._rest * (now_ns - begun_ns)
         return None
 
+    def close(self) -> None:
+        """Gives up the pass, if there is one: what that leaves is what a crash would."""
+        if self._pass is not None:
+            self._pass.close()
+            self._pass = None
+
     def _news(self) -> Retained | None:
         found = (self._retention.sealed, self._retention.pruned, self._retention.problem)
         if found == self._told:
             return None
         self._told = found
         return Retained(*found)
-
-    def _drop(self) -> None:
-        """What a pass that was given up leaves is what a crash would."""
-        if self._pass is not None:
-            self._pass.close()
-            self._pass = None

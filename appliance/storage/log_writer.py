@@ -102,6 +102,8 @@ class LogWriter:
             idle = self._take()
             self._advance()
             self._maintain(idle=idle)
+        if self._upkeep is not None:
+            self._upkeep.close()
         for _ in self._publication or ():
             pass
         for _ in self._store.publish():

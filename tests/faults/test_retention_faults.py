@@ -96,7 +96,6 @@ def passed_under(settings: LogSettings, plan: Plan) -> tuple[str, str]:
         vfs.unregister()
 
 
-@pytest.mark.safety("S8.9")
 @pytest.mark.parametrize(("late", "full"), [(False, False), (True, False), (False, True)])
 def test_each_call_fails_once(fresh: Callable[[], LogSettings], late: bool, full: bool) -> None:
     """EIO before the effect, EIO although it had its effect, ENOSPC: calls of sealing, some of pruning.
@@ -210,7 +209,7 @@ def disk(tmp_path: Path) -> Iterator[SmallDisk]:
         yield made
 
 
-@pytest.mark.parametrize("leave", [0, 8192, 65536])
+@pytest.mark.parametrize("leave", [0, 8192, 40_960])
 def test_a_disk_that_is_full_while_sealing(template: LogSettings, disk: SmallDisk, leave: int) -> None:
     """Nothing is pruned and nothing left behind; entries can be written on; with room it is made good."""
     shutil.copytree(template.directory, disk.path / "log")
@@ -220,8 +219,8 @@ def test_a_disk_that_is_full_while_sealing(template: LogSettings, disk: SmallDis
     disk.fill(leave)
     for _ in made.steps(LATE_NS):
         pass
-    assert made.pruned in (0, SEGMENT) if leave == 65536 else made.pruned == 0
-    assert "No space left" in made.problem or made.pruned or "full" in made.problem
+    assert made.pruned == 0
+    assert "No space left" in made.problem
     assert not list((settings.directory / "segments").glob(".*"))
     disk.drain()
     store.commit([append(SIZE, SIZE + 10)])

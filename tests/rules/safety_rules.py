@@ -488,6 +488,8 @@ S8.7 Quota: 80 % alerts, 95 % is a hold
  unit/test_alert_facts.py::test_the_disk_is_told_by_its_last_entry
  unit/test_web_metrics.py::test_the_disk_is_measured_in_bytes_and_states
  flow/test_disk_full.py::test_a_nearly_full_disk_holds_and_lets_go
+ unit/test_runtime_retention.py::test_never_while_tripped_or_in_emergency_or_in_doubt
+ unit/test_runtime_retention.py::test_pruning_ends_the_alert_and_without_a_co_signature_it_stays
 S8.8 Denials beyond N/s of one bot become one counted entry a second and the session ends
  open: there are no bot sessions yet (gateway); the kind denied_count exists
 S8.9 One store, one transaction, one fsync per group: entries and order rows; tree and checkpoint follow
