@@ -279,8 +279,7 @@ class LogStore:
             raise ConfigError("the signing key is not this log's", why)
 
     def _read_keys(self) -> KeyChain:
-        with store_errors(self.path):
-            rows = self._connection.execute(KEY_ENTRIES).fetchall()
+        rows = self.fetch(KEY_ENTRIES, ())
         bodies = [row[0] if isinstance(row[0], bytes) else b"" for row in rows]
         return chain_of(bodies, self._key.verifier(), self.path)
 
