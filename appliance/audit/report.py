@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+from appliance.audit.completeness import Completeness
+
 MAX_FINDINGS = 16
 
 
@@ -25,6 +27,8 @@ class Report(Struct, frozen=True, kw_only=True):
     witnessed: size of the co-signed checkpoint, 0 if there is none.  witness: who, empty if not verified.
     bundles: entry bundles compared.  tiles: tiles compared per level.
     sources: (source, its number of entries).  more: findings beyond MAX_FINDINGS, counted only.
+    mirrored: size of the checkpoint a mirror vouches for, 0 if there is none.  mirror: who, as `witness`.
+    completeness: what is missing although everything there agrees; nothing in it makes a log not `ok`.
     """
 
     origin: str
@@ -39,6 +43,9 @@ class Report(Struct, frozen=True, kw_only=True):
     sources: tuple[tuple[str, int], ...]
     findings: tuple[Finding, ...]
     more: int
+    mirrored: int = 0
+    mirror: str = ""
+    completeness: Completeness = Completeness()
 
     @property
     def ok(self) -> bool:

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from msgspec import Struct
 
 from appliance.audit.checkpoint import Checkpoint, parse_checkpoint
+from appliance.audit.completeness import Completing
 from appliance.audit.merkle import Frontier
 from appliance.audit.notes import (
     COSIGNATURE_KEY,
@@ -30,6 +31,7 @@ from appliance.domain.errors import PeerError, StoreError
 
 CHECKPOINT = "checkpoint"
 COSIGNED = "cosigned"
+MIRRORED = "mirrored"
 MAX_SOURCES = 1024
 
 
@@ -41,10 +43,11 @@ class KeyText(Struct, frozen=True):
 
 
 class Trust(Struct, frozen=True):
-    """The keys one trusts: the log's own, and the witness's where there is one."""
+    """The keys one trusts: the log's own, and those of witness and mirror where there are any."""
 
     log: KeyText
     witness: KeyText | None = None
+    mirror: KeyText | None = None
 
 
 Progress = Callable[[int, int], None]
@@ -64,6 +67,10 @@ class _Verification:
         # The head is read before the size: entries may be added in between, never the other way round.
         self._head = _open(reader, CHECKPOINT, trust.log, None, self._findings)
         self._cosigned = _open(reader, COSIGNED, trust.log, trust.witness, self._findings)
+        self._mirrored = _open(reader, MIRRORED, trust.log, trust.mirror, self._findings)
+        self._heads = (
+            (self._head, CHECKPOINT), (self._cosigned, COSIGNED), (self._mirrored, MIRRORED),
+        )  # fmt: skip
         self._size = self._read_size()
         self._signed = min(self._head.size, self._size)
         self._files = PublishedFiles(reader, self._signed, self._findings)
@@ -86,7 +93,7 @@ class _Verification:
             return 0
 
     def _walk(self) -> None:
-        for head, name in ((self._head, CHECKPOINT), (self._cosigned, COSIGNED)):
+        for head, name in self._heads:
             if head.size > self._size:
                 reason = f"it covers {head.size} entries, the store has {self._size}: entries are missing"
                 self._findings.add(f"{name} line 2", reason)
@@ -112,7 +119,7 @@ class _Verification:
 
     def _check_root(self) -> None:
         """At the sizes somebody signed, the computed root must be the signed one."""
-        for head, name in ((self._head, CHECKPOINT), (self._cosigned, COSIGNED)):
+        for head, name in self._heads:
             here = head.present and head.size == self._frontier.size
             if here and head.root != self._frontier.root():
                 self._findings.add(f"{name} line 3", f"the first {head.size} entries have another root")
@@ -131,6 +138,9 @@ class _Verification:
             sources=tuple(sorted(self._order.next.items())),
             findings=tuple(self._findings.kept),
             more=self._findings.more,
+            mirrored=self._mirrored.size if self._mirrored.witness else 0,
+            mirror=self._mirrored.witness,
+            completeness=self._order.completing.result(),
         )
 
 
@@ -199,6 +209,7 @@ class _Order:
     def __init__(self, findings: Findings) -> None:
         self._findings = findings
         self.next: dict[str, int] = {}
+        self.completing = Completing()
 
     def check(self, index: int, body: bytes) -> None:
         place = f"entry {index}"
@@ -207,6 +218,7 @@ class _Order:
         except PeerError as error:
             self._findings.add(place, f"{error.what}: {error.why}")
             return
+        self.completing.add(record)
         if record.i != index:
             self._findings.add(place, f"it says it is entry {record.i}")
         expected = self.next.get(record.src, 0)

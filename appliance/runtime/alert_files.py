@@ -168,6 +168,17 @@ class BoardView:
             for each in board.standing
         )
 
+    def told(self) -> dict[str, object] | None:
+        """For the log: alerts by kind since the alerter's start, what stands; None if it does not live."""
+        board = self._look()
+        age_ns = board_age_ns(board, self._boot)
+        if board is None or age_ns is None or age_ns > FRESH_NS:
+            return None
+        standing = [
+            {"kind": each.kind, "subject": each.subject, "since_ns": each.since_ns} for each in board.standing
+        ]
+        return {"counts": dict(board.counts), "standing": standing}
+
     def counts(self) -> dict[str, int]:
         """Alerts by kind since the alerter's start."""
         board = self._look()

@@ -71,11 +71,15 @@ from appliance.validation.recent import RecentPrices
 
 
 class Options(Struct, frozen=True, kw_only=True):
-    """What the command line adds to the configuration. speed: "" takes the configured one."""
+    """What the command line adds to the configuration. speed: "" takes the configured one.
+
+    config_sha256: of the file the configuration was read from, for the log.
+    """
 
     unattended: bool = False
     wait_for_arm: bool = False
     speed: str = ""
+    config_sha256: str = ""
 
 
 class Parts(Struct, kw_only=True):

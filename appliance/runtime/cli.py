@@ -12,7 +12,7 @@ from typing import Any
 
 from appliance.domain.errors import InterlockError
 from appliance.domain.exit_codes import ExitCode
-from appliance.runtime.cli_audit import add_audit
+from appliance.runtime.cli_audit import add_audit, add_verify
 
 _VERBS: dict[str, tuple[str, str, str]] = {
     # verb: (module:function, help, example)
@@ -209,6 +209,7 @@ _ADDERS = {
     "board": _add_board,
     "alerts": _add_alerts,
     "config": _add_config,
+    "verify": add_verify,
 }
 
 

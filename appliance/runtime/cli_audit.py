@@ -36,6 +36,11 @@ _VERBS = {
         "interlock audit export --from 2026-11-01 --to 2026-12-01 --out november.zip",
     ),
     "verify": ("cmd_audit:run_verify", "check the whole log", "interlock audit verify"),
+    "gaps": (
+        "cmd_audit:run_gaps",
+        "what is missing: numbers, heartbeats, ends, acts never recorded; exit 1 for any",
+        "interlock audit gaps",
+    ),
 }
 
 
@@ -104,6 +109,13 @@ def _add_export(parser: argparse.ArgumentParser) -> None:
     _add_trust(parser)
 
 
+def add_verify(parser: argparse.ArgumentParser) -> None:
+    """The options of `verify`, which stands at the top and below `audit`."""
+    parser.add_argument("--complete", action="store_true", help="a gap is exit 1 too (interlock audit gaps)")
+    parser.add_argument("--mirror", metavar="DIR", help="check this copy of it, as a collector exported it")
+    _add_trust(parser)
+
+
 def _add_trust(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--trust", metavar="DIR", help="public keys to believe; default: this appliance's")
 
@@ -125,4 +137,5 @@ _ADDERS: dict[str, Callable[[argparse.ArgumentParser], None]] = {
     "why": _add_why,
     "proof": _add_proof,
     "export": _add_export,
+    "verify": add_verify,
 }

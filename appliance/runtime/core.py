@@ -24,6 +24,7 @@ from appliance.domain.status import Status
 from appliance.domain.verdict import OrderClass
 from appliance.memory.service_store import MemoryService
 from appliance.runtime.alert_files import BoardView
+from appliance.runtime.alert_notes import AlertNotes
 from appliance.runtime.build import Options, Parts, build
 from appliance.runtime.clock import WallClock
 from appliance.runtime.clock_loop import ReadClock
@@ -89,7 +90,7 @@ async def run_core(
         except BaseExceptionGroup as group:
             error = _outcome(group)
             if error is not None:
-                core.trip_for(error)
+                core.end_for(error)
                 raise error from group
         finally:
             await core.finish()
@@ -112,6 +113,7 @@ class _Core:
         self._log = log
         self._hooks = hooks
         self._stop = stop
+        self._why = "it was asked to"  # why the process ends
         storage = parts.config.storage
         self._gauge = DiskGauge(paths, int(storage.quota), int(storage.reserve))
         self._disk = DiskWatch(
@@ -124,6 +126,7 @@ class _Core:
             parts.desk.unrecorded,
         )
         self._picture = Picture(parts, board, self._disk)
+        self._alert_notes = AlertNotes(board, parts.scribe, time.monotonic_ns)
         self._parts.watch.degraded = self._picture.degraded
         self._parts.watch.after_round = self._picture.look
         self._parts.breakers.listeners.append(self._breaker_changed)
@@ -135,9 +138,11 @@ class _Core:
     def note_start(self, options: Options) -> None:
         """Start, configuration and run are the first entries of every process."""
         parts, session = self._parts, self._parts.session
-        parts.scribe.note("start", {"version": __version__, "pid_ns": str(time.monotonic_ns())})
+        told: dict[str, object] = {"version": __version__, "pid_ns": str(time.monotonic_ns())}
+        told |= {"boot": boot_text(), "heartbeat_ns": int(parts.config.audit.heartbeat)}
+        parts.scribe.note("start", told)
         limits = {f"{line.scope} {line.name}": line.value for line in self._picture.current().limits}
-        parts.scribe.note("config", {"sealed": False, "limits": limits})
+        parts.scribe.note("config", {"sealed": False, "sha256": options.config_sha256, "limits": limits})
         parts.clock_loop.look()
         wrong = contradictions(session, parts.feed.sha256)
         if wrong:
@@ -182,8 +187,9 @@ class _Core:
             group.create_task(self._degrades("log check", self._reads_log()))
             group.create_task(self._stopped())
 
-    def trip_for(self, error: InterlockError) -> None:
+    def end_for(self, error: InterlockError) -> None:
         """A bug shuts the gate before the process ends; the guard adopts and keeps it."""
+        self._why = error.what
         if isinstance(error, InvariantError):
             self._parts.safety.trip(TripReason.INVARIANT, error.what)
 
@@ -196,7 +202,8 @@ class _Core:
             tripped = parts.safety.mode is Mode.EMERGENCY or entries
             await parts.watch.see_cancels_through(STOP_TRIPPED_S if tripped else STOP_S)
         if parts.log.failure is None:
-            parts.scribe.note("stop", {"mode": parts.safety.mode.name, "unverified": parts.store.unverified})
+            data = {"mode": parts.safety.mode.name, "unverified": parts.store.unverified, "why": self._why}
+            parts.scribe.note("stop", data)
             await parts.log.publish()
             await parts.upstream.offer_last(LAST_OFFER_S)
 
@@ -237,6 +244,7 @@ class _Core:
         await parts.scribe.note("run_end", data | {"mode": parts.safety.mode.name}).durable()
         self._log.info("feed", "finished", observations=parts.feed.number)
         if self._hooks.stop_when_finished:
+            self._why = "the session has ended"
             raise _StopError
         await parts.feed.linger()
 
@@ -254,6 +262,7 @@ class _Core:
 
     async def _told(self) -> None:
         while True:
+            self._alert_notes.look()
             picture = self._picture.current()
             self._hooks.progress(picture)
             self._notifier.feed(self._parts.watch.rounds)
