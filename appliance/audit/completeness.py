@@ -10,13 +10,14 @@ for its record owes it (SAFETY 8). What does not add up is a gap:
     owed       an exit left before its record was durable, and the entry that was owed is another one
     lost       acts that could not wait were lost before they were recorded, cannot be read, or are told twice
 
+What a process writes before its `start` (a trip that stood, acts it repays) is its own from `first` on.
 The last entry of a source is missed by nothing in here: only a head seen before tells that a log was cut.
 A period is what the source's own `start` entry says; without one no heartbeat is judged (`unjudged`).
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Mapping
 
 from msgspec import Struct
@@ -30,6 +31,9 @@ MAX_GAPS = 64
 MAX_SOURCES = 1024
 REMEMBERED = 4096
 """Approvals an owed record is looked for in: its GAP entry follows within a second or so."""
+
+WORDS = 64
+"""Latest entries of a source of which the time is kept: a process notes less before its own `start`."""
 
 SEQUENCE, HEARTBEAT, STOP, OWED, LOST = "sequence", "heartbeat", "stop", "owed", "lost"
 
@@ -71,15 +75,19 @@ class Completeness(Struct, frozen=True, kw_only=True):
 
 
 class _Life:
-    """What is known of one source. period_ns: 0 if it never said.  beat_*: its last sign of life."""
+    """What is known of one source. period_ns: 0 if it never said.  beat_*: its last sign of life.
 
-    __slots__ = ("beat_ns", "beat_utc_ns", "last", "last_utc_ns", "next", "period_ns", "running")
+    words: (entry, UTC ns) of its latest.  late: a silence that counts unless its next process broke it.
+    """
+
+    __slots__ = ("beat_ns", "beat_utc_ns", "late", "next", "period_ns", "running", "words")
 
     def __init__(self) -> None:
         self.next = 0
         self.running = False
         self.period_ns = self.beat_ns = self.beat_utc_ns = 0
-        self.last = self.last_utc_ns = 0
+        self.words: deque[tuple[int, int]] = deque(maxlen=WORDS)
+        self.late: Gap | None = None
 
 
 class Completing:
@@ -107,7 +115,7 @@ class Completing:
             self._start(record, life)
         elif life.running:
             self._alive(record, life)
-        life.last, life.last_utc_ns = record.i, int(record.utc_ns)
+        life.words.append((record.i, int(record.utc_ns)))
         if kind == "verdict":
             self._remember(record)
         elif kind == "gap":
@@ -115,12 +123,12 @@ class Completing:
 
     def result(self) -> Completeness:
         """So far."""
-        running = (
-            (source, life.last, life.last_utc_ns) for source, life in self._lives.items() if life.running
-        )
+        running = ((source, *life.words[-1]) for source, life in self._lives.items() if life.running)
+        late = [life.late for life in self._lives.values() if life.late is not None]
+        gaps = sorted([*self._gaps, *late], key=lambda gap: gap.index)
         return Completeness(
-            gaps=tuple(self._gaps),
-            more=self._more,
+            gaps=tuple(gaps[:MAX_GAPS]),
+            more=self._more + max(0, len(gaps) - MAX_GAPS),
             running=tuple(sorted(running)),
             beats=self._beats,
             longest_ns=self._longest_ns,
@@ -139,8 +147,14 @@ class Completing:
 
     def _start(self, record: Record, life: _Life) -> None:
         if life.running:
-            text = f"{record.src} began again without a stop; entry {life.last} is its last word before"
-            self._gap(STOP, record, life.last_utc_ns, int(record.utc_ns), text)
+            begun = _number(record.data.get("first")) or record.i
+            words = reversed(life.words)
+            last, last_utc_ns = next((word for word in words if word[0] < begun), life.words[0])
+            text = f"{record.src} began again without a stop; entry {last} is its last word before"
+            if life.late is not None and life.late.index < begun:
+                self._keep(life.late)
+            life.late = None
+            self._gap(STOP, record, last_utc_ns, int(record.utc_ns), text)
         period_ns = _number(record.data.get("heartbeat_ns"))
         life.running, life.period_ns = True, period_ns
         life.beat_ns, life.beat_utc_ns = int(record.mono_ns), int(record.utc_ns)
@@ -154,20 +168,15 @@ class Completing:
         if life.period_ns and sign:
             self._beats += 1
             self._longest_ns = max(self._longest_ns, silent_ns)
-        late = life.period_ns and not 0 <= silent_ns <= LATE * life.period_ns
-        if late:
-            self._late(record, life, silent_ns)
-        if sign or late:
+        if life.late is None and life.period_ns and not 0 <= silent_ns <= LATE * life.period_ns:
+            life.late = _late(record, life, silent_ns)
+        if sign:
             life.beat_ns, life.beat_utc_ns = int(record.mono_ns), int(record.utc_ns)
+            if life.late is not None:
+                self._keep(life.late)
+                life.late = None
         if kind == "stop":
             life.running = False
-
-    def _late(self, record: Record, life: _Life, silent_ns: int) -> None:
-        every = _seconds(life.period_ns)
-        text = f"no heartbeat of {record.src} for {_seconds(silent_ns)} s, where one is due every {every} s"
-        if silent_ns < 0:
-            text = f"by its own steady clock {record.src} wrote this before its last sign of life"
-        self._gap(HEARTBEAT, record, life.beat_utc_ns, int(record.utc_ns), text)
 
     def _remember(self, record: Record) -> None:
         if record.data.get("verdict") != "approved":
@@ -206,12 +215,24 @@ class Completing:
         self._rings[name] = (ring, number)
 
     def _gap(self, what: str, record: Record, first: int, last: int, text: str) -> None:
+        self._keep(Gap(what=what, index=record.i, source=record.src, first=first, last=last, text=text))
+
+    def _keep(self, gap: Gap) -> None:
         if len(self._gaps) < MAX_GAPS:
-            self._gaps.append(
-                Gap(what=what, index=record.i, source=record.src, first=first, last=last, text=text)
-            )
+            self._gaps.append(gap)
         else:
             self._more += 1
+
+
+def _late(record: Record, life: _Life, silent_ns: int) -> Gap:
+    every = _seconds(life.period_ns)
+    text = f"no heartbeat of {record.src} for {_seconds(silent_ns)} s, where one is due every {every} s"
+    if silent_ns < 0:
+        text = f"by its own steady clock {record.src} wrote this before its last sign of life"
+    return Gap(
+        what=HEARTBEAT, index=record.i, source=record.src,
+        first=life.beat_utc_ns, last=int(record.utc_ns), text=text,
+    )  # fmt: skip
 
 
 def _number(value: object) -> int:

@@ -136,10 +136,11 @@ class _Core:
         self._parts.upstream.on_change = lambda state: self._upstream_changed(state.alarm)
 
     def note_start(self, options: Options) -> None:
-        """Start, configuration and run are the first entries of every process."""
+        """Start, configuration and run; what came before it in this process, `first` tells."""
         parts, session = self._parts, self._parts.session
         told: dict[str, object] = {"version": __version__, "pid_ns": str(time.monotonic_ns())}
         told |= {"boot": boot_text(), "heartbeat_ns": int(parts.config.audit.heartbeat)}
+        told["first"] = parts.log.first  # what stood and what was owed is noted before this
         parts.scribe.note("start", told)
         limits = {f"{line.scope} {line.name}": line.value for line in self._picture.current().limits}
         parts.scribe.note("config", {"sealed": False, "sha256": options.config_sha256, "limits": limits})

@@ -124,6 +124,30 @@ def test_a_start_without_a_stop_is_told() -> None:
     assert log.found.running == (("core", 2, UTC + SECOND),)
 
 
+@pytest.mark.parametrize("at", [SECOND, 60 * SECOND, 5000 * SECOND])
+def test_what_a_new_process_writes_before_its_start_is_its_own(at: int) -> None:
+    """A trip that stood, acts it repays: neither a silence of the one that crashed nor its last word, be it
+    in the same boot or in another."""
+    log = Teller()
+    log.start(50 * SECOND)
+    log.say("fill", 51 * SECOND)
+    first = log.say("trip", at)
+    log.say("gap", at + 1, **act(1, act="CANCEL"))
+    log.say("start", at + 2, heartbeat_ns=PERIOD, first=first)
+    log.say("heartbeat", at + PERIOD)
+    assert log.gaps == [(STOP, 4, UTC + 51 * SECOND, UTC + at + 2)]
+    assert log.found.gaps[0].text.endswith("entry 1 is its last word before")
+
+
+def test_a_silence_before_a_crash_stays_told() -> None:
+    """The process itself broke it, before it ended without a stop."""
+    log = Teller()
+    log.start(0)
+    late = log.say("fill", 1000 * SECOND)
+    log.say("start", SECOND, heartbeat_ns=PERIOD, first=late + 1)
+    assert [gap[:2] for gap in log.gaps] == [(HEARTBEAT, late), (STOP, late + 1)]
+
+
 def test_a_period_nobody_told_is_not_judged_and_that_is_said() -> None:
     """Logs of earlier versions: nothing is invented."""
     log = Teller()
