@@ -77,7 +77,7 @@ KINDS: dict[str, str] = {
     "heartbeat": "the process is alive, at least so often as its start said",
     "gap": "an act left before its record was durable, or was recorded too late to be in its place",
     "upstream": "the witness answered, refused or showed another history",
-    "memory": "long-term memory was opened, failed or was rebuilt",
+    "memory": "long-term memory was opened, is impaired and why, or is well again",
 }
 
 _SOURCE = re.compile(r"[A-Za-z0-9._:-]{1,64}")

@@ -24,7 +24,6 @@ from appliance.domain.status import Status
 from appliance.domain.verdict import OrderClass
 from appliance.memory.service_store import MemoryService
 from appliance.runtime.alert_files import BoardView
-from appliance.runtime.alert_notes import AlertNotes
 from appliance.runtime.build import Options, Parts, build
 from appliance.runtime.clock import WallClock
 from appliance.runtime.clock_loop import ReadClock
@@ -40,6 +39,7 @@ from appliance.runtime.owed import Repayment
 from appliance.runtime.paths import Paths
 from appliance.runtime.picture import Picture
 from appliance.runtime.session import feed_identity
+from appliance.runtime.side_notes import AlertNotes, MemoryNotes
 from appliance.runtime.tally import Tally
 from appliance.runtime.tick import TICK_S
 from appliance.web import server
@@ -126,7 +126,10 @@ class _Core:
             parts.desk.unrecorded,
         )
         self._picture = Picture(parts, board, self._disk)
-        self._alert_notes = AlertNotes(board, parts.scribe, time.monotonic_ns)
+        self._side_notes = (
+            AlertNotes(board, parts.scribe, time.monotonic_ns),
+            MemoryNotes(parts.memory, parts.scribe, time.monotonic_ns),
+        )
         self._parts.watch.degraded = self._picture.degraded
         self._parts.watch.after_round = self._picture.look
         self._parts.breakers.listeners.append(self._breaker_changed)
@@ -263,7 +266,8 @@ class _Core:
 
     async def _told(self) -> None:
         while True:
-            self._alert_notes.look()
+            for each in self._side_notes:
+                each.look()
             picture = self._picture.current()
             self._hooks.progress(picture)
             self._notifier.feed(self._parts.watch.rounds)

@@ -12,7 +12,8 @@ from tests.rules.source import ROOT, modules
 DECISIONS = (ROOT / "appliance/DECISIONS.md").read_text()
 
 
-def _tests() -> set[str]:
+def known_tests() -> set[str]:
+    """`path::name` below tests/ of every test function."""
     return {
         f"{'/'.join(module.path.parts[1:])}::{node.name}"
         for module in modules("tests")
@@ -29,7 +30,7 @@ def test_every_row_is_there_once() -> None:
 
 def test_every_row_is_shown_or_says_why_not() -> None:
     """With tests that exist, or a reason; a decision that is named stands in DECISIONS."""
-    known = _tests()
+    known = known_tests()
     for row in ROWS:
         assert row.tests or len(row.open) > 10, row.id
         assert sorted(set(row.tests) - known) == [], row.id
