@@ -25,6 +25,7 @@ from appliance.domain.verdict import OrderClass
 from appliance.memory.service_store import MemoryService
 from appliance.runtime.alert_files import BoardView
 from appliance.runtime.build import Options, Parts, build
+from appliance.runtime.chain_page import ChainPictures
 from appliance.runtime.clock import WallClock
 from appliance.runtime.clock_loop import ReadClock
 from appliance.runtime.config import Config
@@ -277,7 +278,12 @@ class _Core:
     async def _serve(self) -> None:
         web = self._parts.config.web
         await server.run(
-            self._picture, allowed_hosts=web.hosts, host=web.host, port=web.port, ready=self._ready
+            self._picture,
+            allowed_hosts=web.hosts,
+            host=web.host,
+            port=web.port,
+            ready=self._ready,
+            pictures=ChainPictures(self._paths.log),
         )
 
     def _ready(self, port: int) -> None:
