@@ -36,6 +36,11 @@ _VERBS = {
         "interlock audit export --from 2026-11-01 --to 2026-12-01 --out november.zip",
     ),
     "verify": ("cmd_audit:run_verify", "check the whole log", "interlock audit verify"),
+    "report": (
+        "cmd_audit_report:run_report",
+        "a day for whoever answers for it: orders, denials, modes, acts, alerts, gaps; exit 1 if not verified",
+        "interlock audit report --day 2026-11-21",
+    ),
     "gaps": (
         "cmd_audit:run_gaps",
         "what is missing: numbers, heartbeats, ends, acts never recorded; exit 1 for any",
@@ -109,6 +114,10 @@ def _add_export(parser: argparse.ArgumentParser) -> None:
     _add_trust(parser)
 
 
+def _add_report(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--day", metavar="DAY", help="UTC: 2026-11-21, or 1d for a day ago; default: today")
+
+
 def add_verify(parser: argparse.ArgumentParser) -> None:
     """The options of `verify`, which stands at the top and below `audit`."""
     parser.add_argument("--complete", action="store_true", help="a gap is exit 1 too (interlock audit gaps)")
@@ -138,4 +147,5 @@ _ADDERS: dict[str, Callable[[argparse.ArgumentParser], None]] = {
     "proof": _add_proof,
     "export": _add_export,
     "verify": add_verify,
+    "report": _add_report,
 }

@@ -39,8 +39,8 @@ def run_verify(paths: Paths, options: argparse.Namespace, terminal: Terminal) ->
         if terminal.live and not options.quiet and done % 8192 == 0:
             terminal.say(f"  {done}/{total} entries")
 
-    trust = _read_trust(paths, options.trust)
-    report = _check_copy(paths, options, trust, told) if options.mirror else _check_own(paths, trust, told)
+    trust = read_trust(paths, options.trust)
+    report = _check_copy(paths, options, trust, told) if options.mirror else check_own(paths, trust, told)
     if options.json:
         print(json.dumps(_as_json(report)))
     else:
@@ -83,7 +83,8 @@ def run_gaps(paths: Paths, options: argparse.Namespace, terminal: Terminal) -> i
     return 0 if found.ok and not owed else 1
 
 
-def _read_trust(paths: Paths, given: str | None) -> Trust:
+def read_trust(paths: Paths, given: str | None) -> Trust:
+    """The keys in `given`, else this appliance's, as texts for `verify`."""
     if given is None:
         need_state(paths)
     directory = paths.trust if given is None else Path(given)
@@ -94,7 +95,8 @@ def _read_trust(paths: Paths, given: str | None) -> Trust:
     return Trust(log=read_key_text(directory / "log.vkey"), **there)
 
 
-def _check_own(paths: Paths, trust: Trust, told: Progress) -> Report:
+def check_own(paths: Paths, trust: Trust, told: Progress) -> Report:
+    """The report about the log of this appliance."""
     need_log(paths)
     reader = StoredLog(paths.log)
     try:

@@ -99,6 +99,7 @@ KEYS = sorted(
 )  # fmt: skip
 
 
+@pytest.mark.safety("S12.4")
 @settings(deadline=None, derandomize=True, max_examples=100)
 @given(st.lists(st.tuples(st.sampled_from(sorted(KINDS)), st.sampled_from(KEYS)), max_size=12), st.data())
 def test_no_field_that_is_not_named_is_ever_drawn(
