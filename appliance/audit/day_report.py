@@ -1,4 +1,4 @@
-"""A day of the log for whoever answers for it: what was asked, allowed, refused and done, by whom, what failed. R1.
+"""A day of the log for whoever answers for it: what was asked, allowed, refused, done, and what failed. R1.
 
 Counts and lists out of the entries alone; no position and no P&L, which the log's reader can have from the
 fills. What is missing from the log is `completeness`, whether it is whole `verify`.
@@ -44,7 +44,7 @@ class DayReport(Struct, frozen=True, kw_only=True):
     """Counts by name, most first where a person would look.
 
     first, last: numbers of the entries it is made of, -1 for none.  intents: by source.  approved: by class.
-    denied: by reason.  unanswered: intents no verdict of the day names.  ended: orders by the state they last
+    denied: by reason.  unanswered: intents no verdict of the day names.  orders: by the state they last
     had.  alerts: told to people, by kind.  holds, breakers: by what began or opened.  counted: other kinds.
     events: what is listed one by one; left_out: how many more there were.
     """
@@ -120,7 +120,7 @@ class _Day:
             orders=dict(Counter(self._states.values()).most_common()),
             events=tuple(self._events),
             left_out=self._left_out,
-            **sums,  # type: ignore[arg-type]
+            **sums,
         )
 
     def _verdict(self, data: Mapping[str, object]) -> None:

@@ -38,7 +38,7 @@ _VERBS = {
     "verify": ("cmd_audit:run_verify", "check the whole log", "interlock audit verify"),
     "report": (
         "cmd_audit_report:run_report",
-        "a day for whoever answers for it: orders, denials, modes, acts, alerts, gaps; exit 1 if not verified",
+        "a day in sums: orders, denials, modes, acts, alerts, gaps; exit 1 if the log does not verify",
         "interlock audit report --day 2026-11-21",
     ),
     "gaps": (

@@ -77,11 +77,11 @@ def _lines(
     from_ns: int, day: DayReport, checked: Report, damaged: list[int], terminal: Terminal
 ) -> list[str]:
     span = f"entries {day.first} to {day.last}, {day.entries} of them" if day.entries else "no entry"
+    kept = f"{checked.signed} entries signed, {checked.witnessed} witnessed, {checked.mirrored} mirrored"
     unanswered = f", {day.unanswered} without a verdict of this day" if day.unanswered else ""
     lines = [
         f"day        {stamp(from_ns)[:10]} UTC: {span}",
-        f"log        {checked.origin}, {checked.signed} entries signed, {checked.witnessed} witnessed, "
-        f"{checked.mirrored} mirrored",
+        f"log        {checked.origin}, {kept}",
         f"asked      {_sums(day.intents)}{unanswered}",
         f"approved   {_sums(day.approved)}",
         f"denied     {_sums(day.denied)}",

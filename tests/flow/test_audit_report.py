@@ -115,8 +115,11 @@ def test_what_a_ring_still_owes_is_told(box: StoryBox, capsys: Capture) -> None:
     capsys.readouterr()
     box.paths.runtime.mkdir(parents=True, exist_ok=True)
     ring = Ring(box.paths.exits_ring)
-    act = Act(who="core", act="NEW", order_id="il-x", instrument="SPX", why="it could not wait", utc_ns=1, mono_ns=1)
-    record(ring, act)
+    why = "it could not wait"
+    record(
+        ring,
+        Act(who="core", act="NEW", order_id="il-x", instrument="SPX", why=why, utc_ns=1, mono_ns=1),
+    )
     ring.append(b"{no act")
     ring.close()
     assert box.run("gaps") == 1

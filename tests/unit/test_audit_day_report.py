@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from appliance.audit.day_report import MAX_EVENTS, DayReport, report_day
-from appliance.audit.records import Record, decode_entry
+from appliance.audit.records import decode_entry
 from tests.audit_story import bodies, story
 from tests.unit.test_audit_provenance import record
 
@@ -46,8 +46,11 @@ def test_a_list_counts_each_order_and_a_repeated_answer_none() -> None:
 
 def test_an_intent_without_a_verdict_is_counted() -> None:
     """A core that died in between: what became of it, the next day's entries may tell."""
-    told = [Record(1, at, "core", at, kind, "0", "0", causes, {"source": "bot", "verdict": "approved"})
-            for at, (kind, causes) in enumerate([("intent", ()), ("intent", ()), ("verdict", (0,))])]  # fmt: skip
+    told = [
+        record(0, kind="intent", source="bot"),
+        record(1, kind="intent", source="bot"),
+        record(2, 0, kind="verdict", verdict="approved"),
+    ]
     assert report_day(told).unanswered == 1
 
 
