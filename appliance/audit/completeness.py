@@ -198,7 +198,7 @@ class Completing:
             self._ring(record, data)
 
     def _ring(self, record: Record, data: Mapping[str, object]) -> None:
-        name, ring, number = str(data["from"]), str(data.get("ring")), _number(data.get("number"))
+        name, ring, number = str(data["from"])[:64], str(data.get("ring"))[:64], _number(data.get("number"))
         known, after = self._rings.get(name, ("", 0))
         lost = _number(data.get("lost"))
         if lost:
@@ -208,11 +208,12 @@ class Completing:
             text = f"act {number} of the ring {name} is told a second time"
             self._gap(LOST, record, number, number, text)
         elif "act" not in data:
-            text = f"act {number} of the ring {name} cannot be read: {data.get('why', '')}"
+            text = f"act {number} of the ring {name} cannot be read: {str(data.get('why', ''))[:80]}"
             self._gap(LOST, record, number, number, text)
         else:
             self._repaid += 1
-        self._rings[name] = (ring, number)
+        if name in self._rings or len(self._rings) < MAX_SOURCES:
+            self._rings[name] = (ring, number)
 
     def _gap(self, what: str, record: Record, first: int, last: int, text: str) -> None:
         self._keep(Gap(what=what, index=record.i, source=record.src, first=first, last=last, text=text))

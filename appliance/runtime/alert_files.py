@@ -35,6 +35,7 @@ from appliance.storage.durable import make_directory, write_file
 BEAT_NS = 1_000_000_000
 FRESH_NS = 4_000_000_000
 REREAD_NS = 500_000_000
+COUNT_END = 2**53  # what an entry of the log can hold: a board that is damaged must not stop the core
 _BOARD_MAX, _MEMORY_MAX = 256 * 1024, 4 * 1024 * 1024
 _Struct = TypeVar("_Struct", bound=Struct)
 
@@ -177,7 +178,8 @@ class BoardView:
         standing = [
             {"kind": each.kind, "subject": each.subject, "since_ns": each.since_ns} for each in board.standing
         ]
-        return {"counts": dict(board.counts), "standing": standing}
+        counts = {kind: n for kind, n in board.counts.items() if kind.isascii() and abs(n) < COUNT_END}
+        return {"counts": counts, "standing": standing}
 
     def counts(self) -> dict[str, int]:
         """Alerts by kind since the alerter's start."""

@@ -15,6 +15,7 @@ from pathlib import Path
 from appliance.audit.completeness import Completeness, Completing, Gap
 from appliance.audit.records import Record
 from appliance.audit.report import Report
+from appliance.audit.select import printable
 from appliance.audit.verify import COSIGNED, Progress, Trust, verify
 from appliance.audit.verify_files import LogReader
 from appliance.domain.errors import UsageError
@@ -77,7 +78,7 @@ def run_gaps(paths: Paths, options: argparse.Namespace, terminal: Terminal) -> i
         for line in completeness_lines(found):
             print(line)
         for act in owed:
-            print(f"  not in the log yet: {act}")
+            print(f"  not in the log yet: {printable(act)}")
     if damaged:
         raise damage_error(damaged)
     return 0 if found.ok and not owed else 1
@@ -154,7 +155,7 @@ def completeness_lines(found: Completeness) -> list[str]:
         return [f"complete   no gap ({looked})"]
     count = len(found.gaps) + found.more
     lines = [f"complete   {count} {'gap' if count == 1 else 'gaps'} ({looked}; {_GAPS})"]
-    lines += [f"  entry {gap.index}: {gap.what}: {gap.text}{_between(gap)}" for gap in found.gaps]
+    lines += [f"  entry {gap.index}: {gap.what}: {printable(gap.text)}{_between(gap)}" for gap in found.gaps]
     return lines + ([f"  and {found.more} more"] if found.more else [])
 
 

@@ -94,7 +94,8 @@ def _lines(
     lines += [_event(event) for event in day.events]
     lines += [f"  and {day.left_out} more (interlock audit grep --since …)"] if day.left_out else []
     gaps = [gap for gap in checked.completeness.gaps if day.first <= gap.index <= day.last]
-    lines += [f"gaps       {len(gaps) or 'none'}", *(f"  entry {gap.index}: {gap.text}" for gap in gaps)]
+    lines.append(f"gaps       {len(gaps) or 'none'}")
+    lines += [f"  entry {gap.index}: {printable(gap.text)}" for gap in gaps]
     lines += [f"  entry {index} is damaged" for index in damaged]
     if checked.ok and not damaged:
         return [*lines, terminal.style("VERIFIED: the whole log agrees with its signatures", "green")]

@@ -288,23 +288,36 @@ class SafetyController:
             self._link.permit(permit)
 
     def _enter(self, reason: TripReason, told: dict[str, object] | None) -> None:
-        """Records the trip, then what follows from it. told: what the log says of it, None if it has it."""
+        """The mode first, whatever becomes of the records; then the trip, then what followed from it.
+
+        told: what the log says of the trip, None if it has it already.
+        """
         event = trip_event(reason, self._tamper_is_emergency)
-        mode = next_mode(self.mode, event)
+        before = self._take_mode(next_mode(self.mode, event))
+        standing = tuple(self._reasons)
+        self._reasons.setdefault(reason, self._clock.utc_ns())
         causes: tuple[int, ...] = ()
         if told is not None and reason is not TripReason.NOT_ARMED:  # a guard that started is no trip
-            data = {"reason": reason.name, "mode": mode.name} | told
+            data = {"reason": reason.name, "mode": self.mode.name} | told
             causes = (self._scribe.note("trip", data).index,)
-        self.recovery.tripped(reason, self._reasons.keys(), emergency=event is ModeEvent.TRIP_EMERGENCY)
-        self._reasons.setdefault(reason, self._clock.utc_ns())
-        self._set_mode(mode, reason.name, causes)
+        self.recovery.tripped(reason, standing, emergency=event is ModeEvent.TRIP_EMERGENCY)
+        self._note_mode(before, reason.name, causes)
 
     def _set_mode(self, mode: Mode, why: str, causes: tuple[int, ...] = ()) -> None:
-        if mode is self.mode:
-            return
+        self._note_mode(self._take_mode(mode), why, causes)
+
+    def _take_mode(self, mode: Mode) -> Mode:
+        """Lights and arming see it at once. Returns the mode before."""
         before, self.mode = self.mode, mode
-        self.mode_since_ns = self._clock.utc_ns()
-        self._link.publish_mode(mode)
+        if mode is not before:
+            self.mode_since_ns = self._clock.utc_ns()
+            self._link.publish_mode(mode)
+        return before
+
+    def _note_mode(self, before: Mode, why: str, causes: tuple[int, ...]) -> None:
+        mode = self.mode
+        if mode is before:
+            return
         data: dict[str, object] = {
             "from": before.name, "to": mode.name, "why": why, "epoch": self._link.read().state,
             "generation": self._generation, "boot": self.status.boot,

@@ -128,3 +128,15 @@ def test_what_a_ring_still_owes_is_told(box: StoryBox, capsys: Capture) -> None:
     assert "  not in the log yet: act 2 of the ring exits cannot be read" in lines
     assert box.run("gaps", "--json") == 1
     assert len(json.loads(said(capsys)[0])["unrecorded"]) == 2
+
+
+def test_no_text_of_an_entry_reaches_the_terminal_as_it_is(tmp_path: Path, capsys: Capture) -> None:
+    """A log somebody handed over may hold anything in the name of a ring."""
+    hostile = {"from": "x\x1b[2J\n", "ring": "\x1b[31m", "number": 1, "why": "\x1b]0;owned\x07"}
+    told = [Entry(kind="gap", utc_ns=START_NS, mono_ns=0, data=hostile)]
+    box = StoryBox(tmp_path, told)
+    for verb in ("gaps", "verify", f"report --day {DAY}"):
+        box.run(verb)
+        text = capsys.readouterr().out
+        assert r"\x1b[2J" in text, verb
+        assert "\x1b" not in text.replace("\x1b[32m", "").replace("\x1b[0m", ""), verb
