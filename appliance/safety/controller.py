@@ -121,7 +121,7 @@ class SafetyController:
             self._emergency_from = remembered.epoch + (remembered.mode is not Mode.EMERGENCY)
         if page.present and not _is_armed(status):
             for reason in _standing_reasons(status):
-                self._enter(reason, None if same else self._of_guard("stood when the core started"))
+                self._enter(reason, None if same else _of_guard(status, "stood when the core started"))
         if same and remembered is not None:
             if remembered.mode is not Mode.NORMAL:
                 self._set_mode(remembered.mode, "kept over a restart of the core")
@@ -230,11 +230,7 @@ class SafetyController:
         adopted = reason in self._own
         if adopted:
             self._own.remove(reason)
-        self._enter(reason, self._of_guard("adopted" if adopted else ""))
-
-    def _of_guard(self, detail: str) -> dict[str, object]:
-        """What the log says of a trip the guard's page shows."""
-        return {"from": "guard", "detail": detail, "epoch": self._epoch, "mono_ns": str(self.status.trip_ns)}
+        self._enter(reason, _of_guard(self.status, "adopted" if adopted else ""))
 
     def _watch_mismatch(self, status: GuardStatus) -> None:
         page, now_ns = status.page, self._clock.mono_ns()
@@ -264,10 +260,7 @@ class SafetyController:
             self._set_mode(next_mode(self.mode, event), "arm press", (press,))
 
     def _arm(self, epoch: int, press: int) -> None:
-        """Our side of the arming the guard has just made durable: it named our permit's epoch.
-
-        press: log index of the arm press.
-        """
+        """Our side of the arming the guard made durable, naming our permit's epoch. press: its log index."""
         self.recovery.armed()
         self._latch.clear(epoch)
         self._reasons.clear()
@@ -288,18 +281,14 @@ class SafetyController:
             self._link.permit(permit)
 
     def _enter(self, reason: TripReason, told: dict[str, object] | None) -> None:
-        """The mode first, whatever becomes of the records; then the trip, then what followed from it.
-
-        told: what the log says of the trip, None if it has it already.
-        """
+        """The mode first, whatever becomes of the records. told: for the log, None if it has the trip."""
         event = trip_event(reason, self._tamper_is_emergency)
-        before = self._take_mode(next_mode(self.mode, event))
-        standing = tuple(self._reasons)
+        before, standing = self._take_mode(next_mode(self.mode, event)), tuple(self._reasons)
         self._reasons.setdefault(reason, self._clock.utc_ns())
         causes: tuple[int, ...] = ()
         if told is not None and reason is not TripReason.NOT_ARMED:  # a guard that started is no trip
-            data = {"reason": reason.name, "mode": self.mode.name} | told
-            causes = (self._scribe.note("trip", data).index,)
+            told = {"reason": reason.name, "mode": self.mode.name} | told
+            causes = (self._scribe.note("trip", told).index,)
         self.recovery.tripped(reason, standing, emergency=event is ModeEvent.TRIP_EMERGENCY)
         self._note_mode(before, reason.name, causes)
 
@@ -315,14 +304,13 @@ class SafetyController:
         return before
 
     def _note_mode(self, before: Mode, why: str, causes: tuple[int, ...]) -> None:
-        mode = self.mode
-        if mode is before:
+        if self.mode is before:
             return
         data: dict[str, object] = {
-            "from": before.name, "to": mode.name, "why": why, "epoch": self._link.read().state,
+            "from": before.name, "to": self.mode.name, "why": why, "epoch": self._link.read().state,
             "generation": self._generation, "boot": self.status.boot,
         }  # fmt: skip
-        if mode is Mode.EMERGENCY and self.withheld():
+        if self.mode is Mode.EMERGENCY and self.withheld():
             data["liquidation_withheld"] = [reason.name for reason in self.withheld()]
         self._scribe.note("mode", data, causes=causes)
 
@@ -333,6 +321,12 @@ class SafetyController:
     def _hold(self, cause: HoldCause, why: str) -> None:
         if self.holds.begin(cause, BOX, self._clock.utc_ns(), why):
             self._scribe.note("hold", {"cause": cause, "scope": BOX, "detail": why})
+
+
+def _of_guard(status: GuardStatus, detail: str) -> dict[str, object]:
+    """What the log says of a trip the guard's page shows: `_epoch` has followed that page by then."""
+    epoch, mono_ns = status.page.state, str(status.trip_ns)
+    return {"from": "guard", "detail": detail, "epoch": epoch, "mono_ns": mono_ns}
 
 
 def _describe_press(status: GuardStatus, mode: Mode, now: Preconditions, *, void: bool) -> dict[str, object]:
