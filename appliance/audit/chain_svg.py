@@ -26,24 +26,22 @@ _CHAR = 8
 """Width in units of a character of the monospaced face at 13 px, rounded up."""
 
 _UNWRITABLE = re.compile("[\x00-\x1f\ud800-\udfff\ufffe\uffff]")
-_STYLE = (
-    "text{font:13px ui-monospace,'DejaVu Sans Mono',Menlo,Consolas,monospace;fill:#111}"
-    ".h{font-weight:bold}.t{font-size:17px;font-weight:bold}"
-    "rect{fill:#fff;stroke:#444}.f{stroke:#000;stroke-width:3}.d{stroke-dasharray:6 4}"
-    "path{fill:none;stroke:#777}"
-)
+_FACE = "ui-monospace,'DejaVu Sans Mono',Menlo,Consolas,monospace"
+_BOLD = ' font-weight="bold"'
+_LOOK = f'font-family="{_FACE}" font-size="13" fill="#111"'
+"""Attributes and no style sheet: the page's policy takes none that stands inside a document."""
 
 
 def svg(story: Story, stamp: Stamp, times: dict[int, int]) -> str:
     """The picture. times: UTC nanoseconds of every entry."""
     parts: list[str] = []
     y = _MARGIN + _LINE
-    parts.append(f'<text class="t" x="{_MARGIN}" y="{y}">{_safe(story.title)}</text>')
+    parts.append(f'<text font-size="17"{_BOLD} x="{_MARGIN}" y="{y}">{_safe(story.title)}</text>')
     y += _GAP
     for name, text in story.facts:
         for at, line in enumerate(_broken(text, _WIDTH - 2 * _MARGIN - 80)):
             y += _LINE
-            head = f'<tspan class="h">{_safe(name)}</tspan>' if at == 0 else ""
+            head = f"<tspan{_BOLD}>{_safe(name)}</tspan>" if at == 0 else ""
             parts.append(f'<text x="{_MARGIN}" y="{y}">{head}<tspan x="100">{_safe(line)}</tspan></text>')
     y += 2 * _GAP
     placed: list[tuple[int, int]] = []  # per level: left edge and middle of the latest box
@@ -53,12 +51,12 @@ def svg(story: Story, stamp: Stamp, times: dict[int, int]) -> str:
     for note in story.notes:
         for line in _broken(f"note: {note}", _WIDTH - 2 * _MARGIN):
             y += _LINE
-            parts.append(f'<text class="h" x="{_MARGIN}" y="{y}">{_safe(line)}</text>')
+            parts.append(f'<text{_BOLD} x="{_MARGIN}" y="{y}">{_safe(line)}</text>')
     height = y + _MARGIN
     head = (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{_WIDTH}" height="{height}" '
-        f'viewBox="0 0 {_WIDTH} {height}" role="img"><title>{_safe(story.title)}</title>'
-        f'<style>{_STYLE}</style><rect width="{_WIDTH}" height="{height}" stroke="none"/>'
+        f'viewBox="0 0 {_WIDTH} {height}" role="img" {_LOOK}><title>{_safe(story.title)}</title>'
+        f'<rect width="{_WIDTH}" height="{height}" fill="#fff"/>'
     )
     return head + "".join(parts) + "</svg>\n"
 
@@ -72,19 +70,19 @@ def _box(row: Row, when: str, y: int, placed: list[tuple[int, int]]) -> tuple[li
     lines = [(line, True) for line in _broken(f"#{row.index} {row.kind}: {row.title}{again}", room)]
     lines += [(line, False) for detail in (when, *row.details) for line in _broken(detail, room)]
     height = _LINE * len(lines) + 2 * _PAD
-    classes = " ".join(("f",) * row.focus + ("d",) * row.title.startswith("DENIED"))
+    line = ' stroke="#000" stroke-width="3"' if row.focus else ' stroke="#444"'
+    line += ' stroke-dasharray="6 4"' if row.title.startswith("DENIED") else ""
     parts = []
     middle = y + _PAD + _LINE // 2
     if level and len(placed) >= level:
         left, bottom = placed[level - 1]
-        parts.append(f'<path d="M{left + 12} {bottom}V{middle}H{x}"/>')
-    parts.append(
-        f'<rect class="{classes}" x="{x}" y="{y}" width="{_WIDTH - _MARGIN - x}" height="{height}" rx="4"/>'
-    )
-    for at, (line, bold) in enumerate(lines):
-        style = ' class="h"' if bold else ""
+        parts.append(f'<path fill="none" stroke="#777" d="M{left + 12} {bottom}V{middle}H{x}"/>')
+    width = _WIDTH - _MARGIN - x
+    parts.append(f'<rect fill="#fff"{line} x="{x}" y="{y}" width="{width}" height="{height}" rx="4"/>')
+    for at, (text, bold) in enumerate(lines):
         parts.append(
-            f'<text{style} x="{x + _PAD}" y="{y + _PAD + _LINE * (at + 1) - 5}">{_safe(line)}</text>'
+            f'<text{_BOLD if bold else ""} x="{x + _PAD}" y="{y + _PAD + _LINE * (at + 1) - 5}">'
+            f"{_safe(text)}</text>"
         )
     del placed[level:]
     placed.append((x, y + height))

@@ -23,6 +23,10 @@ Stamp = Callable[[int], str]
 """UTC nanoseconds as text; given in, for this layer has no calendar."""
 
 
+Describe = Callable[[Record, Stamp], tuple[str, list[str]]]
+"""An entry → its title and further lines."""
+
+
 class Row(Struct, frozen=True):
     """One entry of the tree. rails: for each level above whether more siblings follow, outermost first.
 
@@ -50,20 +54,24 @@ class Story(Struct, frozen=True, kw_only=True):
 def tell(chain: Chain, asked: str, outcome: str, stamp: Stamp, mode: str = "") -> Story:
     """The story of a chain. asked: what the person typed.  outcome: what came of it, empty if no order.
     mode: the box's when it was decided, empty if nobody looked."""
-    facts = [("who", _who(chain)), ("mode", mode), ("under", _config(chain.config))]
-    facts.append(("limits", _limits(chain)))
-    facts.append(("outcome", outcome))
+    who, *under = facts(chain)
+    told = [who, ("mode", mode), *under, ("outcome", outcome)]
     missing = [f"entry {entry} names {cause} as its cause: it is missing" for entry, cause in chain.missing]
     notes = tuple(printable(note) for note in (*missing, *chain.notes))
     return Story(
         title=printable(f"why {asked}"),
-        facts=tuple((name, printable(text)) for name, text in facts if text),
-        rows=tuple(_rows(chain, stamp)),
+        facts=tuple((name, printable(text)) for name, text in told if text),
+        rows=tuple(rows_of(chain, stamp, _describe)),
         notes=notes,
     )
 
 
-def _rows(chain: Chain, stamp: Stamp) -> Iterable[Row]:
+def facts(chain: Chain) -> list[tuple[str, str]]:
+    """(name, text) of who decided, then under which configuration and limits; a text may be empty."""
+    return [("who", _who(chain)), ("under", _config(chain.config)), ("limits", _limits(chain))]
+
+
+def rows_of(chain: Chain, stamp: Stamp, describe: Describe) -> Iterable[Row]:
     """Depth first, oldest first; every entry in full once, without recursion: a chain may be long."""
     shown: set[int] = set()
     open_ends: list[tuple[int, tuple[bool, ...]]] = [(root, ()) for root in reversed(chain.roots)]
@@ -71,7 +79,7 @@ def _rows(chain: Chain, stamp: Stamp) -> Iterable[Row]:
         index, rails = open_ends.pop()
         record = chain.records[index]
         again = index in shown
-        title, details = _describe(record, stamp)
+        title, details = describe(record, stamp)
         yield Row(
             index=index,
             kind=printable(record.kind),
@@ -99,7 +107,7 @@ def _describe(record: Record, stamp: Stamp) -> tuple[str, list[str]]:
 def _signal(record: Record, stamp: Stamp) -> tuple[str, list[str]]:
     data = record.data
     details = [f"price {_get(data, 'reference') or 'not told'}, stop {_get(data, 'stop') or 'none'}"]
-    if seen := _time(data.get("event_ns")):
+    if seen := time_of(data.get("event_ns")):
         details.append(f"observed {stamp(seen)}, {_age(int(record.utc_ns) - seen)}")
     if "refused" in data:
         details.append(f"refused: {_get(data, 'refused')} {_get(data, 'detail')}")
@@ -117,7 +125,7 @@ def _signal(record: Record, stamp: Stamp) -> tuple[str, list[str]]:
 
 
 def _precedent(each: Mapping[str, object], seen: int, stamp: Stamp) -> str:
-    at = _time(each.get("event_ns"))
+    at = time_of(each.get("event_ns"))
     when = f" of {stamp(at)}" if at else ""
     before = f", {_span((seen - at) // 10**9)} before" if at and seen >= at else ""
     return f"precedent {_get(each, 'observation')}{when}{before}, distance {_get(each, 'distance')}"
@@ -221,7 +229,7 @@ def _get(data: Mapping[str, object], key: str) -> str:
     return "" if value is None or isinstance(value, dict | list) else str(value)
 
 
-def _time(value: object) -> int:
+def time_of(value: object) -> int:
     """Nanoseconds of a `_ns` field, 0 if it is none."""
     text = str(value)
     return int(text) if text.isascii() and text.isdigit() and len(text) < 20 else 0

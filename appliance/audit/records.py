@@ -42,9 +42,9 @@ INT_END = 2**53
 NS_END = 2**63
 
 KINDS: dict[str, str] = {
-    "start": "a process started: version, boot, settings that matter later",
+    "start": "a process started: version, boot, how often it says that it lives",
     "stop": "a process ended on purpose, and why",
-    "config": "the configuration in force, by hash and content",
+    "config": "the configuration in force: hash of its file, and its limits",
     "key": "the log's key was rotated, a key was revoked, or was used outside the core",
     "run_start": "a replay or live session began on a venue account",
     "run_end": "that session ended",
@@ -74,10 +74,11 @@ KINDS: dict[str, str] = {
     "clock": "the clock was first read, stepped, lost or regained synchronisation, or a doubt about it ended",
     "disk": "room on the disk passed a mark, or the reserve for exits was used or made again",
     "retention": "old entries were sealed and pruned, up to where, or why not",
-    "heartbeat": "nothing else happened: the log is alive",
-    "gap": "entries are missing here, which and why",
+    "alert": "what the alerter told people since it started, and what stands",
+    "heartbeat": "the process is alive, at least so often as its start said",
+    "gap": "an act left before its record was durable, or was recorded too late to be in its place",
     "upstream": "the witness answered, refused or showed another history",
-    "memory": "long-term memory was opened, failed or was rebuilt",
+    "memory": "long-term memory was opened, is impaired and why, or is well again",
 }
 
 _SOURCE = re.compile(r"[A-Za-z0-9._:-]{1,64}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+from appliance.audit.completeness import Completeness
 from appliance.audit.key_chain import Era
 
 MAX_FINDINGS = 16
@@ -29,6 +30,8 @@ class Report(Struct, frozen=True, kw_only=True):
     sealed: entries compared with sealed segments.
     sources: (source, its number of entries).  more: findings beyond MAX_FINDINGS, counted only.
     keys: the log's keys and their times.  remarks: nothing wrong, but a person should know.
+    mirrored: size of the checkpoint a mirror vouches for, 0 if there is none.  mirror: who, as `witness`.
+    completeness: what is missing although everything there agrees; nothing in it makes a log not `ok`.
     """
 
     origin: str
@@ -46,6 +49,9 @@ class Report(Struct, frozen=True, kw_only=True):
     keys: tuple[Era, ...] = ()
     remarks: tuple[str, ...] = ()
     sealed: int = 0
+    mirrored: int = 0
+    mirror: str = ""
+    completeness: Completeness = Completeness()
 
     @property
     def ok(self) -> bool:

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from msgspec import Struct
 
 from appliance.audit.checkpoint import Checkpoint, parse_checkpoint
+from appliance.audit.completeness import Completing
 from appliance.audit.key_notes import KIND
 from appliance.audit.merkle import Frontier
 from appliance.audit.notes import (
@@ -34,6 +35,7 @@ from appliance.domain.errors import PeerError, StoreError
 
 CHECKPOINT = "checkpoint"
 COSIGNED = "cosigned"
+MIRRORED = "mirrored"
 MAX_SOURCES = 1024
 
 
@@ -45,10 +47,11 @@ class KeyText(Struct, frozen=True):
 
 
 class Trust(Struct, frozen=True):
-    """The keys one trusts: the log's first one, the witness's and the operator's where there is one."""
+    """The keys one trusts: the log's first one; those of witness, mirror and operator where there are any."""
 
     log: KeyText
     witness: KeyText | None = None
+    mirror: KeyText | None = None
     operator: KeyText | None = None
 
 
@@ -69,6 +72,10 @@ class _Verification:
         # The head is read before the size: entries may be added in between, never the other way round.
         self._head = _open(reader, CHECKPOINT, trust.log, None, self._findings)
         self._cosigned = _open(reader, COSIGNED, trust.log, trust.witness, self._findings)
+        self._mirrored = _open(reader, MIRRORED, trust.log, trust.mirror, self._findings)
+        self._heads = (
+            (self._head, CHECKPOINT), (self._cosigned, COSIGNED), (self._mirrored, MIRRORED),
+        )  # fmt: skip
         self._size = self._read_size()
         self._signed = min(self._head.size, self._size)
         self._files = PublishedFiles(reader, self._signed, self._findings)
@@ -94,7 +101,7 @@ class _Verification:
             return 0
 
     def _walk(self) -> None:
-        for head, name in ((self._head, CHECKPOINT), (self._cosigned, COSIGNED)):
+        for head, name in self._heads:
             if head.size > self._size:
                 reason = f"it covers {head.size} entries, the store has {self._size}: entries are missing"
                 self._findings.add(f"{name} line 2", reason)
@@ -138,25 +145,25 @@ class _Verification:
 
     def _check_root(self) -> None:
         """At the sizes somebody signed, the computed root must be the signed one."""
-        for head, name in ((self._head, CHECKPOINT), (self._cosigned, COSIGNED)):
+        for head, name in self._heads:
             here = head.present and head.size == self._frontier.size
             if here and head.root != self._frontier.root():
                 self._findings.add(f"{name} line 3", f"the first {head.size} entries have another root")
 
     def _check_signers(self) -> None:
         """Only now all rotations and revocations are known."""
-        for head, name in ((self._head, CHECKPOINT), (self._cosigned, COSIGNED)):
+        for head, name in self._heads:
             if head.note is None or self._keys is None:
                 continue
             try:
-                self._keys.check(head.note, cosigned=name == COSIGNED)
+                self._keys.check(head.note, cosigned=name != CHECKPOINT)
                 if head.witness is not None:
                     self._keys.check_witness(head.witness, head.size)
             except PeerError as error:
                 self._findings.add(name, error.why)
 
     def _report(self) -> Report:
-        witness = self._cosigned.witness
+        witness, mirror = self._cosigned.witness, self._mirrored.witness
         return Report(
             origin=self._head.origin,
             entries=self._frontier.size,
@@ -173,6 +180,9 @@ class _Verification:
             more=self._findings.more,
             keys=self._keys.eras if self._keys else (),
             remarks=tuple(self._keys.remarks) if self._keys else (),
+            mirrored=self._mirrored.size if mirror else 0,
+            mirror=mirror.name if mirror else "",
+            completeness=self._order.completing.result(),
         )
 
 
@@ -257,6 +267,7 @@ class _Order:
     def __init__(self, findings: Findings) -> None:
         self._findings = findings
         self.next: dict[str, int] = {}
+        self.completing = Completing()
 
     def check(self, index: int, body: bytes) -> Record | None:
         """The record, None if it is none."""
@@ -266,6 +277,7 @@ class _Order:
         except PeerError as error:
             self._findings.add(place, f"{error.what}: {error.why}")
             return None
+        self.completing.add(record)
         if record.i != index:
             self._findings.add(place, f"it says it is entry {record.i}")
         expected = self.next.get(record.src, 0)

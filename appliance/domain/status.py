@@ -202,13 +202,26 @@ class Execution(Struct, frozen=True, kw_only=True):
     fill_ms: Buckets = Buckets()
 
 
+class Decision(Struct, frozen=True):
+    """One verdict of the gate. index: its log entry.  verdict: `approved` or `denied`.  reason: of a denial.
+
+    Neither side nor size, and not whether it opened or closed anything: that would tell a position.
+    """
+
+    index: int
+    at_ns: str
+    source: str
+    verdict: str
+    reason: str = ""
+
+
 class Status(Struct, frozen=True, kw_only=True):
     """One consistent picture. sealed: False until configuration sealing exists.
 
     missing: what keeps an arm press from taking a step, by name; empty if nothing does.
     recovery: None while new exposure gets all of its limits.  recovery_due: the next arming begins a plan.
     alerts, alert_counts, alert_hook: as the alerter's board says; counts since the alerter's start.
-    disk: None where nobody measures.
+    disk: None where nobody measures.  decisions: the latest of this start, newest first.
     """
 
     box: str
@@ -244,3 +257,4 @@ class Status(Struct, frozen=True, kw_only=True):
     breakers: tuple[BreakerLine, ...] = ()
     fees: FeeLine = FeeLine()
     execution: Execution = Execution()
+    decisions: tuple[Decision, ...] = ()

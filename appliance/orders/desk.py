@@ -320,8 +320,9 @@ class Desk:
             return
         if not durable:
             self._owe(ticket.index, approved, order)
-            data = {"owed": ticket.index, "why": "an exit left before its entry was durable"}
-            self._scribe.note("gap", data)
+            why = "an exit left before its entry was durable"
+            data = {"owed": ticket.index, "order_id": approved.order_id, "why": why}
+            self._scribe.note("gap", data, causes=(ticket.index,))
 
     def _cost(self, approved: Approved) -> dict[str, object]:
         """What an entry is expected to cost; nothing of it decides, and an exit does not wait for it."""

@@ -35,6 +35,7 @@ from appliance.storage.durable import make_directory, write_file
 BEAT_NS = 1_000_000_000
 FRESH_NS = 4_000_000_000
 REREAD_NS = 500_000_000
+COUNT_END = 2**53  # what an entry of the log can hold: a board that is damaged must not stop the core
 _BOARD_MAX, _MEMORY_MAX = 256 * 1024, 4 * 1024 * 1024
 _Struct = TypeVar("_Struct", bound=Struct)
 
@@ -167,6 +168,18 @@ class BoardView:
             AlertLine(each.kind, severity(each.kind), each.subject, text(each.kind), str(each.since_ns))
             for each in board.standing
         )
+
+    def told(self) -> dict[str, object] | None:
+        """For the log: alerts by kind since the alerter's start, what stands; None if it does not live."""
+        board = self._look()
+        age_ns = board_age_ns(board, self._boot)
+        if board is None or age_ns is None or age_ns > FRESH_NS:
+            return None
+        standing = [
+            {"kind": each.kind, "subject": each.subject, "since_ns": each.since_ns} for each in board.standing
+        ]
+        counts = {kind: n for kind, n in board.counts.items() if kind.isascii() and abs(n) < COUNT_END}
+        return {"counts": counts, "standing": standing}
 
     def counts(self) -> dict[str, int]:
         """Alerts by kind since the alerter's start."""

@@ -24,7 +24,7 @@ from appliance.orders.identity import IdLedger
 from appliance.orders.reconcile import fate
 from appliance.pipeline import Pipeline, Stages
 from appliance.portfolio.portfolio import Portfolio
-from appliance.ports import Memory, Scribe
+from appliance.ports import Memory
 from appliance.risk.breakers import Breakers
 from appliance.risk.gate import Gate
 from appliance.risk.limits import Limits
@@ -71,11 +71,15 @@ from appliance.validation.recent import RecentPrices
 
 
 class Options(Struct, frozen=True, kw_only=True):
-    """What the command line adds to the configuration. speed: "" takes the configured one."""
+    """What the command line adds to the configuration. speed: "" takes the configured one.
+
+    config_sha256: of the file the configuration was read from, for the log.
+    """
 
     unattended: bool = False
     wait_for_arm: bool = False
     speed: str = ""
+    config_sha256: str = ""
 
 
 class Parts(Struct, kw_only=True):
@@ -87,7 +91,7 @@ class Parts(Struct, kw_only=True):
     log: LogClient
     store: StoreHealth
     link: PageLink
-    scribe: Scribe
+    scribe: CoreScribe
     safety: SafetyController
     portfolio: Portfolio
     desk: Desk
@@ -169,7 +173,7 @@ async def build(
     watch.before_beat = told.round
     return _connect(
         config, session, log, store, link, stages, venue, upstream, feed, refresh, watch, told, tally,
-        clock, clock_loop,
+        clock, clock_loop, scribe,
     )  # fmt: skip
 
 
@@ -227,6 +231,7 @@ def _connect(
     tally: Tally,
     clock: ReplayClock,
     clock_loop: ClockLoop,
+    scribe: CoreScribe,
 ) -> Parts:
     memory = stages.memory
     parts = Parts(
@@ -236,7 +241,7 @@ def _connect(
         log=log,
         store=store,
         link=link,
-        scribe=stages.scribe,
+        scribe=scribe,
         safety=stages.safety,
         portfolio=stages.portfolio,
         desk=stages.desk,

@@ -12,7 +12,7 @@ from typing import Any
 
 from appliance.domain.errors import InterlockError
 from appliance.domain.exit_codes import ExitCode
-from appliance.runtime.cli_audit import add_audit
+from appliance.runtime.cli_audit import add_audit, add_verify
 from appliance.runtime.cli_keys import add_keys
 
 _VERBS: dict[str, tuple[str, str, str]] = {
@@ -216,6 +216,7 @@ _ADDERS = {
     "board": _add_board,
     "alerts": _add_alerts,
     "config": _add_config,
+    "verify": add_verify,
 }
 
 

@@ -41,6 +41,16 @@ _VERBS = {
         "interlock audit tiles --out whole-log",
     ),
     "verify": ("cmd_audit:run_verify", "check the whole log", "interlock audit verify"),
+    "report": (
+        "cmd_audit_report:run_report",
+        "a day in sums: orders, denials, modes, acts, alerts, gaps; exit 1 if the log does not verify",
+        "interlock audit report --day 2026-11-21",
+    ),
+    "gaps": (
+        "cmd_audit:run_gaps",
+        "what is missing: numbers, heartbeats, ends, acts never recorded; exit 1 for any",
+        "interlock audit gaps",
+    ),
 }
 
 
@@ -114,6 +124,17 @@ def _add_tiles(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", metavar="DIR", required=True, help=text)
 
 
+def _add_report(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--day", metavar="DAY", help="UTC: 2026-11-21, or 1d for a day ago; default: today")
+
+
+def add_verify(parser: argparse.ArgumentParser) -> None:
+    """The options of `verify`, which stands at the top and below `audit`."""
+    parser.add_argument("--complete", action="store_true", help="a gap is exit 1 too (interlock audit gaps)")
+    parser.add_argument("--mirror", metavar="DIR", help="check this copy of it, as a collector exported it")
+    _add_trust(parser)
+
+
 def _add_trust(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--trust", metavar="DIR", help="public keys to believe; default: this appliance's")
 
@@ -136,4 +157,6 @@ _ADDERS: dict[str, Callable[[argparse.ArgumentParser], None]] = {
     "proof": _add_proof,
     "export": _add_export,
     "tiles": _add_tiles,
+    "verify": add_verify,
+    "report": _add_report,
 }

@@ -10,13 +10,12 @@ import signal
 import sys
 import time
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import NoReturn
 
 from appliance.domain.errors import PeerMissingError
 from appliance.domain.status import Status
 from appliance.runtime.config import Config
-from appliance.runtime.config_load import load_config
+from appliance.runtime.config_load import read_config
 from appliance.runtime.guard_link import Glance, prepare_pages
 from appliance.runtime.logs import Log
 from appliance.runtime.paths import Paths, ensure_runtime, need_state
@@ -39,7 +38,8 @@ def run_core_command(paths: Paths, options: argparse.Namespace, terminal: Termin
     from appliance.runtime.build import Options
     from appliance.runtime.core import Hooks, run_core
 
-    config, base = _prepare(paths, options)
+    config, digest = _prepare(paths, options)
+    base = (options.config or paths.config).parent
     if not options.unattended and not os.environ.get("NOTIFY_SOCKET"):
         _need_guard(paths)  # a service starts without it: the gate is shut, what must be cancelled still is
     if options.command == "replay":
@@ -52,7 +52,10 @@ def run_core_command(paths: Paths, options: argparse.Namespace, terminal: Termin
         options.command == "replay" or options.exit_when_finished,
     )
     core_options = Options(
-        unattended=options.unattended, wait_for_arm=options.wait_for_arm, speed=options.speed or ""
+        unattended=options.unattended,
+        wait_for_arm=options.wait_for_arm,
+        speed=options.speed or "",
+        config_sha256=digest,
     )
     return _serve(lambda stop: run_core(config, paths, base, core_options, log, stop, hooks))
 
@@ -110,13 +113,13 @@ def run_collector(paths: Paths, options: argparse.Namespace, terminal: Terminal)
     return _serve(work)
 
 
-def _prepare(paths: Paths, options: argparse.Namespace) -> tuple[Config, Path]:
-    path: Path = options.config or paths.config
+def _prepare(paths: Paths, options: argparse.Namespace) -> tuple[Config, str]:
+    """The configuration, and the SHA-256 of its file."""
     need_state(paths)
-    config = load_config(path)
+    read = read_config(options.config or paths.config)
     ensure_runtime(paths)
     prepare_pages(paths.runtime)
-    return config, path.parent
+    return read
 
 
 def _as_replay(config: Config) -> Config:

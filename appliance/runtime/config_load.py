@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
 import re
 import tomllib
 from pathlib import Path
@@ -23,6 +24,11 @@ _SEE = "see interlock config --example"
 
 def load_config(path: Path) -> Config:
     """The checked configuration. Raises ConfigError (exit 78); nothing is filled in."""
+    return read_config(path)[0]
+
+
+def read_config(path: Path) -> tuple[Config, str]:
+    """As `load_config`, with the SHA-256 (hex) of the very bytes it was read from."""
     try:
         data = path.read_bytes()
     except FileNotFoundError as error:
@@ -36,7 +42,7 @@ def load_config(path: Path) -> Config:
         document = tomllib.loads(text)
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigError("the configuration is no TOML", f"{error} ({path})", "interlock config") from error
-    return _Reader(path, text).convert(document)
+    return _Reader(path, text).convert(document), hashlib.sha256(data).hexdigest()
 
 
 class _Reader:

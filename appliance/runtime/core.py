@@ -25,6 +25,7 @@ from appliance.domain.verdict import OrderClass
 from appliance.memory.service_store import MemoryService
 from appliance.runtime.alert_files import BoardView
 from appliance.runtime.build import Options, Parts, build
+from appliance.runtime.chain_page import ChainPictures
 from appliance.runtime.clock import WallClock
 from appliance.runtime.clock_loop import ReadClock
 from appliance.runtime.config import Config
@@ -42,6 +43,7 @@ from appliance.runtime.paths import Paths
 from appliance.runtime.picture import Picture
 from appliance.runtime.retention import RetentionLoop, keep_ns, note_retained
 from appliance.runtime.session import feed_identity
+from appliance.runtime.side_notes import AlertNotes, MemoryNotes
 from appliance.runtime.tally import Tally
 from appliance.runtime.tick import TICK_S
 from appliance.web import server
@@ -92,7 +94,7 @@ async def run_core(
         except BaseExceptionGroup as group:
             error = _outcome(group)
             if error is not None:
-                core.trip_for(error)
+                core.end_for(error)
                 raise error from group
         finally:
             await core.finish()
@@ -115,6 +117,7 @@ class _Core:
         self._log = log
         self._hooks = hooks
         self._stop = stop
+        self._why = "it was asked to"  # why the process ends
         storage = parts.config.storage
         self._gauge = DiskGauge(paths, int(storage.quota), int(storage.reserve))
         self._disk = DiskWatch(
@@ -129,6 +132,10 @@ class _Core:
         keep = keep_ns(parts.config)
         self._retention = RetentionLoop(keep, parts.log, parts.safety, self._disk, self._why_not_prune)
         self._picture = Picture(parts, board, self._disk)
+        self._side_notes = (
+            AlertNotes(board, parts.scribe, time.monotonic_ns),
+            MemoryNotes(parts.memory, parts.scribe, time.monotonic_ns),
+        )
         self._parts.watch.degraded = self._picture.degraded
         self._parts.watch.after_round = self._picture.look
         self._parts.breakers.listeners.append(self._breaker_changed)
@@ -139,12 +146,15 @@ class _Core:
         self._parts.upstream.on_change = lambda state: self._upstream_changed(state.alarm)
 
     def note_start(self, options: Options) -> None:
-        """Start, configuration and run are the first entries of every process."""
+        """Start, configuration and run; what came before it in this process, `first` tells."""
         parts, session = self._parts, self._parts.session
-        started = {"version": __version__, "pid_ns": str(time.monotonic_ns())}
-        parts.scribe.note("start", started | {"keys": in_force(self._paths)})
+        told: dict[str, object] = {"version": __version__, "pid_ns": str(time.monotonic_ns())}
+        told |= {"boot": boot_text(), "heartbeat_ns": int(parts.config.audit.heartbeat)}
+        told |= {"keys": in_force(self._paths)}
+        told["first"] = parts.log.first  # what stood and what was owed is noted before this
+        parts.scribe.note("start", told)
         limits = {f"{line.scope} {line.name}": line.value for line in self._picture.current().limits}
-        parts.scribe.note("config", {"sealed": False, "limits": limits})
+        parts.scribe.note("config", {"sealed": False, "sha256": options.config_sha256, "limits": limits})
         parts.clock_loop.look()
         wrong = contradictions(session, parts.feed.sha256)
         if wrong:
@@ -191,8 +201,9 @@ class _Core:
             group.create_task(self._degrades("log check", self._reads_log()))
             group.create_task(self._stopped())
 
-    def trip_for(self, error: InterlockError) -> None:
+    def end_for(self, error: InterlockError) -> None:
         """A bug shuts the gate before the process ends; the guard adopts and keeps it."""
+        self._why = error.what
         if isinstance(error, InvariantError):
             self._parts.safety.trip(TripReason.INVARIANT, error.what)
 
@@ -205,7 +216,8 @@ class _Core:
             tripped = parts.safety.mode is Mode.EMERGENCY or entries
             await parts.watch.see_cancels_through(STOP_TRIPPED_S if tripped else STOP_S)
         if parts.log.failure is None:
-            parts.scribe.note("stop", {"mode": parts.safety.mode.name, "unverified": parts.store.unverified})
+            data = {"mode": parts.safety.mode.name, "unverified": parts.store.unverified, "why": self._why}
+            parts.scribe.note("stop", data)
             await parts.log.publish()
             await parts.upstream.offer_last(LAST_OFFER_S)
 
@@ -261,6 +273,7 @@ class _Core:
         await parts.scribe.note("run_end", data | {"mode": parts.safety.mode.name}).durable()
         self._log.info("feed", "finished", observations=parts.feed.number)
         if self._hooks.stop_when_finished:
+            self._why = "the session has ended"
             raise _StopError
         await parts.feed.linger()
 
@@ -278,6 +291,8 @@ class _Core:
 
     async def _told(self) -> None:
         while True:
+            for each in self._side_notes:
+                each.look()
             picture = self._picture.current()
             self._hooks.progress(picture)
             self._notifier.feed(self._parts.watch.rounds)
@@ -287,7 +302,12 @@ class _Core:
     async def _serve(self) -> None:
         web = self._parts.config.web
         await server.run(
-            self._picture, allowed_hosts=web.hosts, host=web.host, port=web.port, ready=self._ready
+            self._picture,
+            allowed_hosts=web.hosts,
+            host=web.host,
+            port=web.port,
+            ready=self._ready,
+            pictures=ChainPictures(self._paths.log),
         )
 
     def _ready(self, port: int) -> None:

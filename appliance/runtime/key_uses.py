@@ -13,7 +13,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from appliance.audit.key_notes import KIND, USED
+from appliance.audit.key_notes import USED
 from appliance.audit.notes import VerifierKey
 from appliance.domain.errors import StoreError
 from appliance.ports import Scribe
@@ -48,7 +48,7 @@ class KeyUses:
         """
         waiting = await asyncio.to_thread(self._read)
         for path, data in waiting:
-            await scribe.note(KIND, {"act": USED, **data}).durable()
+            await scribe.note("key", {"act": USED, **data}).durable()
             self._told.add(path)
             await asyncio.to_thread(remove_file, path)
         return len(waiting)

@@ -19,8 +19,12 @@ from appliance.domain.intent import Action
 from appliance.domain.order import Order
 from appliance.domain.verdict import Approved
 from appliance.ports import Scribe, Ticket
+from appliance.runtime.paths import Paths
 from appliance.storage.log_reader import LogReader
 from appliance.storage.ring import Ring, read_ring
+
+EXITS, CANCELS = "exits", "cancels"
+"""Names of the two rings, in the entries."""
 
 
 class Act(Struct, frozen=True, kw_only=True):
@@ -115,6 +119,23 @@ class Repayment:
     ) -> Ticket:
         place: dict[str, object] = {"from": self._name, "ring": ring, "number": number}
         return scribe.note("gap", place | data, orders=(order,) if order is not None else ())
+
+
+def unrecorded(paths: Paths) -> tuple[str, ...]:
+    """Acts that stand in a ring and in no entry: a core that runs or starts records them. One line each."""
+    found: list[str] = []
+    for path, name in ((paths.exits_ring, EXITS), (paths.cancels_ring, CANCELS)):
+        owed = read_ring(path, *_repaid(paths.log, name))
+        found += [f"{owed.lost} acts of the ring {name} are lost"] if owed.lost else []
+        for number, body in owed.records:
+            try:
+                act = _decode.decode(body)
+            except msgspec.MsgspecError:
+                found.append(f"act {number} of the ring {name} cannot be read")
+                continue
+            if act.owed < 0 or not _in_log(paths.log, act):
+                found.append(f"act {number} of the ring {name}: {act.act} {act.order_id}: {act.why}")
+    return tuple(found)
 
 
 def _repaid(log: Path, name: str) -> tuple[str, int]:

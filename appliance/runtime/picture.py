@@ -91,6 +91,7 @@ class Picture:
             breakers=p.breakers.lines(),
             fees=self._fee_line(),
             execution=p.executor.stats.line(),
+            decisions=p.scribe.decisions(),
         )
 
     async def wait_change(self, seen: int) -> int:

@@ -121,9 +121,7 @@ class SafetyController:
             self._emergency_from = remembered.epoch + (remembered.mode is not Mode.EMERGENCY)
         if page.present and not _is_armed(status):
             for reason in _standing_reasons(status):
-                self._enter(reason)
-                if not same:
-                    self._note_trip(reason, "stood when the core started")
+                self._enter(reason, None if same else _of_guard(status, "stood when the core started"))
         if same and remembered is not None:
             if remembered.mode is not Mode.NORMAL:
                 self._set_mode(remembered.mode, "kept over a restart of the core")
@@ -141,9 +139,7 @@ class SafetyController:
         self._link.permit(0)
         self._link.request_trip(reason)
         self._own.append(reason)
-        self._enter(reason)
-        data = {"reason": reason.name, "from": "core", "detail": detail, "mode": self.mode.name}
-        self._scribe.note("trip", data)
+        self._enter(reason, {"from": "core", "detail": detail})
 
     def poll(self, now: Preconditions) -> None:
         """Follows the page: heartbeat, trips, arm presses, arming; renews or withdraws the permit."""
@@ -234,15 +230,7 @@ class SafetyController:
         adopted = reason in self._own
         if adopted:
             self._own.remove(reason)
-        self._enter(reason)
-        self._note_trip(reason, "adopted" if adopted else "")
-
-    def _note_trip(self, reason: TripReason, detail: str) -> None:
-        if reason is TripReason.NOT_ARMED:
-            return  # the guard started: shut, and the mode entry says so, but nobody tripped
-        data = {"reason": reason.name, "from": "guard", "detail": detail, "mode": self.mode.name,
-                "epoch": self._epoch, "mono_ns": str(self.status.trip_ns)}  # fmt: skip
-        self._scribe.note("trip", data)
+        self._enter(reason, _of_guard(self.status, "adopted" if adopted else ""))
 
     def _watch_mismatch(self, status: GuardStatus) -> None:
         page, now_ns = status.page, self._clock.mono_ns()
@@ -262,25 +250,25 @@ class SafetyController:
             return  # the words were read while the guard was writing them: look again
         self._presses = status.arm_presses
         lacking = missing(self.mode, now)
-        self._scribe.note("arm_press", _describe_press(status, self.mode, now, void=void))
+        press = self._scribe.note("arm_press", _describe_press(status, self.mode, now, void=void)).index
         if void:
             return  # an arm press takes 4 s, a look 20 ms: this one was made before the trip
         if status.arm_outcome == "ARMED" and armed and self._permitted == page.state:
-            self._arm(page.state)
+            self._arm(page.state, press)
         elif status.arm_outcome == "STEP" and not lacking:
             event = ModeEvent.STEP_FLAT if now.flat else ModeEvent.STEP_HOLDING
-            self._set_mode(next_mode(self.mode, event), "arm press")
+            self._set_mode(next_mode(self.mode, event), "arm press", (press,))
 
-    def _arm(self, epoch: int) -> None:
-        """Our side of the arming the guard has just made durable: it named our permit's epoch."""
+    def _arm(self, epoch: int, press: int) -> None:
+        """Our side of the arming the guard made durable, naming our permit's epoch. press: its log index."""
         self.recovery.armed()
         self._latch.clear(epoch)
         self._reasons.clear()
         self._own.clear()
         self._permitted = 0
         self._link.permit(0)
-        self._set_mode(next_mode(self.mode, ModeEvent.ARMED), "armed")
-        self._scribe.note("arm", {"epoch": epoch, "mode": self.mode.name})
+        self._set_mode(next_mode(self.mode, ModeEvent.ARMED), "armed", (press,))
+        self._scribe.note("arm", {"epoch": epoch, "mode": self.mode.name}, causes=(press,))
 
     def _renew_permit(self, status: GuardStatus, now: Preconditions) -> None:
         self._last_missing = missing(self.mode, now) + tuple(
@@ -292,25 +280,39 @@ class SafetyController:
             self._permitted = permit
             self._link.permit(permit)
 
-    def _enter(self, reason: TripReason) -> None:
+    def _enter(self, reason: TripReason, told: dict[str, object] | None) -> None:
+        """The mode first, whatever becomes of the records. told: for the log, None if it has the trip."""
         event = trip_event(reason, self._tamper_is_emergency)
-        self.recovery.tripped(reason, self._reasons.keys(), emergency=event is ModeEvent.TRIP_EMERGENCY)
+        before, standing = self._take_mode(next_mode(self.mode, event)), tuple(self._reasons)
         self._reasons.setdefault(reason, self._clock.utc_ns())
-        self._set_mode(next_mode(self.mode, event), reason.name)
+        causes: tuple[int, ...] = ()
+        if told is not None and reason is not TripReason.NOT_ARMED:  # a guard that started is no trip
+            told = {"reason": reason.name, "mode": self.mode.name} | told
+            causes = (self._scribe.note("trip", told).index,)
+        self.recovery.tripped(reason, standing, emergency=event is ModeEvent.TRIP_EMERGENCY)
+        self._note_mode(before, reason.name, causes)
 
-    def _set_mode(self, mode: Mode, why: str) -> None:
-        if mode is self.mode:
-            return
+    def _set_mode(self, mode: Mode, why: str, causes: tuple[int, ...] = ()) -> None:
+        self._note_mode(self._take_mode(mode), why, causes)
+
+    def _take_mode(self, mode: Mode) -> Mode:
+        """Lights and arming see it at once. Returns the mode before."""
         before, self.mode = self.mode, mode
-        self.mode_since_ns = self._clock.utc_ns()
-        self._link.publish_mode(mode)
+        if mode is not before:
+            self.mode_since_ns = self._clock.utc_ns()
+            self._link.publish_mode(mode)
+        return before
+
+    def _note_mode(self, before: Mode, why: str, causes: tuple[int, ...]) -> None:
+        if self.mode is before:
+            return
         data: dict[str, object] = {
-            "from": before.name, "to": mode.name, "why": why, "epoch": self._link.read().state,
+            "from": before.name, "to": self.mode.name, "why": why, "epoch": self._link.read().state,
             "generation": self._generation, "boot": self.status.boot,
         }  # fmt: skip
-        if mode is Mode.EMERGENCY and self.withheld():
+        if self.mode is Mode.EMERGENCY and self.withheld():
             data["liquidation_withheld"] = [reason.name for reason in self.withheld()]
-        self._scribe.note("mode", data)
+        self._scribe.note("mode", data, causes=causes)
 
     def _end_hold(self, cause: HoldCause) -> None:
         if self.holds.end(cause, BOX) is not None:
@@ -319,6 +321,12 @@ class SafetyController:
     def _hold(self, cause: HoldCause, why: str) -> None:
         if self.holds.begin(cause, BOX, self._clock.utc_ns(), why):
             self._scribe.note("hold", {"cause": cause, "scope": BOX, "detail": why})
+
+
+def _of_guard(status: GuardStatus, detail: str) -> dict[str, object]:
+    """What the log says of a trip the guard's page shows: `_epoch` has followed that page by then."""
+    epoch, mono_ns = status.page.state, str(status.trip_ns)
+    return {"from": "guard", "detail": detail, "epoch": epoch, "mono_ns": mono_ns}
 
 
 def _describe_press(status: GuardStatus, mode: Mode, now: Preconditions, *, void: bool) -> dict[str, object]:

@@ -135,6 +135,7 @@ class LogClient(asyncio.Protocol):
         self._sent_bytes = 0
         self._sources: dict[str, int] = {}
         self._size = self._durable = self._signed = 0
+        self.first = 0  # entry at which this process began
         self._root = self._checkpoint = b""
         self._closing = self._gone = False
         self._outbox: Outbox | None = None
@@ -305,7 +306,7 @@ class LogClient(asyncio.Protocol):
                     self.on_reserve()
             case Ready():
                 self.reserve = message.reserve
-                self._size = self._durable = message.size
+                self.first = self._size = self._durable = message.size
                 self._sources = dict(message.sources)
                 self._signed, self._root = message.signed, message.root
                 self._checkpoint = message.checkpoint

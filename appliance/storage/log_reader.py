@@ -29,7 +29,7 @@ from appliance.storage.log_tree import TreeRows
 from appliance.storage.sqlite import open_store
 
 _PUBLISHED = re.compile(
-    r"checkpoint|cosigned|tile/(entries|[0-9]{1,2})(/x[0-9]{3})*/[0-9]{3}(\.p/[0-9]{1,3})?"
+    r"checkpoint|cosigned|mirrored|tile/(entries|[0-9]{1,2})(/x[0-9]{3})*/[0-9]{3}(\.p/[0-9]{1,3})?"
 )
 _ORDERS = "SELECT body, run, idx FROM orders"
 _decode_order = msgspec.json.Decoder(Order).decode

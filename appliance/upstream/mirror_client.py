@@ -27,6 +27,7 @@ from appliance.audit.key_chain import KeyChain, as_chain
 from appliance.audit.merkle import Subtree
 from appliance.audit.notes import Note, VerifierKey
 from appliance.audit.subtree import subtree_proof
+from appliance.audit.verify import MIRRORED
 from appliance.domain.errors import PeerError, StoreError
 from appliance.storage.durable import read_file, write_file
 from appliance.upstream.exchange import Answer, Exchange
@@ -34,7 +35,6 @@ from appliance.upstream.upload import Head, Info, make_package, ranges, read_inf
 
 T = TypeVar("T")
 
-MIRRORED = "mirrored"
 PIECE = 1_000_000
 """Bytes of an upload before it is compressed: what is lost when a connection breaks."""
 

@@ -1,7 +1,8 @@
 """The HTTP side of the status page: routes, limits, and the socket.
 
 GET and HEAD only. `/` the page with its whole state, `/events` its changes, `/status.json` the same for
-tools, `/healthz` for monitors, `/metrics` for Prometheus. Everything a client can make large is bounded here.
+tools, `/healthz` for monitors, `/metrics` for Prometheus, `/decisions` the
+latest verdicts, `/chain/<n>.svg` one as a picture. Everything a client can make large is bounded here.
 """
 
 from __future__ import annotations
@@ -21,10 +22,12 @@ from appliance.domain.errors import BusyError, ConfigError, InvariantError, NoPe
 from appliance.domain.status import Status
 from appliance.web.access import HEADERS, add_headers, checks, refusal
 from appliance.web.assets import assets, assets_digest
+from appliance.web.chains import ROUTE, Chains
+from appliance.web.decisions import render_decisions
 from appliance.web.health import health
 from appliance.web.metrics import exposition
 from appliance.web.page import render
-from appliance.web.source import StatusSource
+from appliance.web.source import Pictures, StatusSource
 from appliance.web.stream import Broadcast, serve_events
 
 DEFAULT_HOST, DEFAULT_PORT = "127.0.0.1", 8480
@@ -62,12 +65,16 @@ class _Answers:
 
 
 def make_app(
-    source: StatusSource, *, allowed_hosts: Collection[str], clock: Callable[[], float] = time.monotonic
+    source: StatusSource,
+    *,
+    allowed_hosts: Collection[str],
+    clock: Callable[[], float] = time.monotonic,
+    pictures: Pictures | None = None,
 ) -> web.Application:
     """The application. Make and run it in the event loop that owns `source`.
 
     allowed_hosts: names without port, usually `access.LOOPBACK_HOSTS`; an empty list refuses everybody.
-    clock: monotonic seconds, for the age of kept answers.
+    clock: monotonic seconds, for the age of kept answers.  pictures: who draws decisions.
     """
     now = source.current()
     build = f"{now.version} {now.commit} {assets_digest()}"
@@ -91,6 +98,9 @@ def make_app(
         accept = _OPENMETRICS if _OPENMETRICS in request.headers.get(hdrs.ACCEPT, "") else ""
         return answers.get(f"/metrics {accept}", lambda status: (200, *exposition(status, accept)))
 
+    async def decisions(_request: web.Request) -> web.Response:
+        return answers.get("/decisions", lambda status: _html(render_decisions(status)))
+
     async def events(request: web.Request) -> web.StreamResponse:
         return await serve_events(request, broadcast)
 
@@ -101,6 +111,8 @@ def make_app(
             web.get("/status.json", status_json),
             web.get("/healthz", healthz),
             web.get("/metrics", metrics),
+            web.get("/decisions", decisions),
+            web.get(ROUTE, Chains(pictures, clock).serve),
             web.get("/static/{name}", _static),
         ]
     )
@@ -114,13 +126,14 @@ async def run(
     host: str = DEFAULT_HOST,
     port: int = DEFAULT_PORT,
     ready: Callable[[int], None] | None = None,
+    pictures: Pictures | None = None,
 ) -> None:
     """Serves until cancelled. ready: called with the port once the page can be opened.
 
     Raises BusyError, NoPermissionError or ConfigError if the address cannot be had, and whatever the source
     raised if it failed: a page that shows nothing new must not stay up.
     """
-    app = make_app(source, allowed_hosts=allowed_hosts)
+    app = make_app(source, allowed_hosts=allowed_hosts, pictures=pictures)
     async with listening(app, host=host, port=port) as bound:
         if ready is not None:
             ready(bound)

@@ -24,6 +24,14 @@ class StatusSource(Protocol):
         ...
 
 
+class Pictures(Protocol):
+    """Draws a decision of the log."""
+
+    async def picture(self, index: int) -> str | None:
+        """SVG of the decision that is entry `index`, None if there is none; no position in it (SAFETY 12)."""
+        ...
+
+
 class Bell:
     """The version counter behind `wait_change`: whoever changes the state rings, every waiter wakes.
 

@@ -57,6 +57,7 @@ def view(status: Status, build: str) -> View:
     _table(one, rows, "data", _data(status.data_counts))
     _verdicts(one, rows, status.verdicts)
     _latency(one, rows, status.gate)
+    _table(one, rows, "decisions", decision_rows(status))
     return View(one, rows)
 
 
@@ -322,6 +323,24 @@ def _latency(one: dict[str, Cell], rows: dict[str, tuple[Row, ...]], gate: Histo
     one["gate-p99"] = Cell(f"{count(gate.p99_us)} µs" if total else "–")
     one["gate-total"] = Cell(count(total))
     _table(one, rows, "latency", found)
+
+
+def decision_rows(status: Status) -> list[Row]:
+    """(the row, entry, verdict or the reason of a denial, source, time) of each, newest first."""
+    found: list[Row] = []
+    for each in status.decisions:
+        known = each.verdict in words.VERDICTS
+        said = (each.reason or "denied") if each.verdict == "denied" else each.verdict
+        found.append(
+            (
+                Cell(None, {"data-state": each.verdict if known else "unknown"}),
+                Cell(f"entry {each.index}"),
+                _text(said if known else "unknown"),
+                _text(each.source),
+                _when(utc(each.at_ns)),
+            )
+        )
+    return found
 
 
 def _without_leading_zeros(buckets: Iterable[tuple[str, int]]) -> list[tuple[str, int]]:

@@ -81,6 +81,7 @@ FEED: dict[str, str] = {
 
 SEVERITIES = tuple(severity.value for severity in Severity)
 DISK_LEVELS = ("ok", "alert", "hold")
+VERDICTS = ("approved", "denied")
 RESERVE_STATES = ("in place", "missing", "in use")
 PART_STATES = ("ok", "degraded", "down")
 STRATEGY_STATES = ("running", "stopped")

@@ -13,10 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from appliance.audit.notes import COSIGNATURE_KEY, SigningKey, parse_note
+from appliance.audit.verify import MIRRORED
 from appliance.domain.errors import CannotCreateError, ConfigError, PeerError, StoreError, TransportError
 from appliance.upstream import mirror_client
 from appliance.upstream.exchange import Answer, Exchange
-from appliance.upstream.mirror_client import MIRRORED, MirrorClient, MirrorRefusedError
+from appliance.upstream.mirror_client import MirrorClient, MirrorRefusedError
 from appliance.upstream.mirror_store import MirrorStore, create_mirror_store, path_of
 from appliance.upstream.upload import Info, read_head, read_packages
 from appliance.upstream.witness import WitnessHead

@@ -88,7 +88,7 @@ class _Nobody:
 def test_every_server_has_routes(tmp_path: Path) -> None:
     """The enumeration below finds something to try, and the page's only verbs are for reading."""
     found = _applications(tmp_path)
-    assert {name: len(paths) for name, paths in found.items()} == {"page": 6, "collector": 7, "venue": 13}
+    assert {name: len(paths) for name, paths in found.items()} == {"page": 8, "collector": 7, "venue": 13}
     app = make_app(SampleSource(), allowed_hosts=LOOPBACK_HOSTS)
     assert {route.method for route in app.router.routes()} <= {"GET", "HEAD"}
 
@@ -162,6 +162,7 @@ def _filled(path: str, account: str) -> list[str]:
         "{id}": ["il-0", "%00"],
         "{name}": ["app.js", "..%2f..%2farmed"],
         "{origin}": ["0" * 64, "x"],
+        "{index}": ["0", "1", "999999999999999"],
         "{path}": ["checkpoint", "tile/0/000", "..%2f..%2f..%2fkeys%2flog.key"],
     }
     names = [name for name in choices if name in path]

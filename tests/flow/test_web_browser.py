@@ -18,12 +18,15 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from appliance.audit.chain_public import public_story
+from appliance.audit.chain_svg import svg
 from appliance.domain.status import LimitLine, Part
 from appliance.web import stream
 from appliance.web.access import LOOPBACK_HOSTS
 from appliance.web.server import listening, make_app
 from tests.pictures.browser import Browser, Page, chromium
 from tests.pictures.web_samples import EMERGENCY, HELD, NORMAL, PAUSED, SITUATIONS, SampleSource
+from tests.unit.test_audit_provenance import of_entry, the_story
 
 pytestmark = pytest.mark.skipif(
     chromium() is None,
@@ -78,6 +81,15 @@ CHROMA = """(async (data) => {
 })"""
 
 
+class Drawn:
+    """Draws the denial of the story, whatever is asked for."""
+
+    async def picture(self, _index: int) -> str | None:
+        """See Pictures."""
+        chain = of_entry(the_story(), 18)
+        return svg(public_story(chain, 18, str), str, dict.fromkeys(chain.records, 0))
+
+
 class Box:
     """A box that can be switched off and on again at one address."""
 
@@ -88,7 +100,7 @@ class Box:
 
     async def on(self) -> None:
         """Serves the page."""
-        app = make_app(self.source, allowed_hosts=LOOPBACK_HOSTS)
+        app = make_app(self.source, allowed_hosts=LOOPBACK_HOSTS, pictures=Drawn())
         self.port = await self._stack.enter_async_context(listening(app, port=self.port))
 
     async def off(self) -> None:
@@ -389,5 +401,31 @@ def test_pictures_can_be_taken(tmp_path: Path) -> None:
             assert picture[:8] == b"\x89PNG\r\n\x1a\n"
             assert (int.from_bytes(picture[16:20]), int.from_bytes(picture[20:24])) == (width, height)
             await page.close()
+
+    _look(test)
+
+
+def test_a_decision_is_followed_from_the_page_to_its_picture() -> None:
+    """By two links; the picture looks as it is meant to under the strict policy, without a complaint."""
+
+    async def test(browser: Browser, box: Box) -> None:
+        page = await browser.page()
+        await page.goto(box.url)
+        await page.until(LIVE)
+        assert "POSITION_CAP" in await page.evaluate("document.body.innerText")
+        linked = "document.querySelector('[aria-labelledby=decisions-heading] a').href"
+        await page.goto(await page.evaluate(linked))
+        links = await page.evaluate("[...document.querySelectorAll('li a')].map((a) => a.pathname)")
+        assert links == [f"/chain/{each.index}.svg" for each in NORMAL.decisions]
+        await page.goto(await page.evaluate("document.querySelectorAll('li a')[1].href"))
+        text = await page.evaluate("document.documentElement.textContent")
+        assert "DENIED: NO_LIMIT" in text
+        look = await page.evaluate(
+            "[...document.querySelectorAll('rect')].map((r) => getComputedStyle(r))"
+            ".map((s) => [s.fill, s.strokeWidth])"
+        )
+        assert set(map(tuple, look)) == {("rgb(255, 255, 255)", "1px"), ("rgb(255, 255, 255)", "3px")}
+        icon = "/favicon.ico"  # asked for beside a picture, which cannot name another
+        assert [said for said in page.complaints if not said.endswith(icon)] == []
 
     _look(test)

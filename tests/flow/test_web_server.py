@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import aiohttp
@@ -26,8 +27,8 @@ Test = Callable[[aiohttp.ClientSession, SampleSource, int], Awaitable[None]]
 
 @contextlib.asynccontextmanager
 async def _page(source: SampleSource, clock: Callable[[], float] | None = None) -> AsyncIterator[int]:
-    clocked = {} if clock is None else {"clock": clock}
-    async with listening(make_app(source, allowed_hosts=LOOPBACK_HOSTS, **clocked), port=0) as port:
+    app = make_app(source, allowed_hosts=LOOPBACK_HOSTS, clock=clock or time.monotonic)
+    async with listening(app, port=0) as port:
         yield port
 
 

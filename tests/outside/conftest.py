@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.outside.judges import NAMES, Verifier, build_sumdb, load_python
+from tests.outside.judges import NAMES, Verifier, build_sumdb, load_npm, load_python
 
 
 @pytest.fixture(scope="module")
@@ -13,9 +13,11 @@ def sumdb(tmp_path_factory: pytest.TempPathFactory) -> Verifier:
     return build_sumdb(tmp_path_factory.mktemp("sumdb"))
 
 
-@pytest.fixture(params=NAMES)
+@pytest.fixture(params=[*NAMES, pytest.param("npm", marks=pytest.mark.long)])
 def verifier(request: pytest.FixtureRequest) -> Verifier:
-    """Each of them, if it is here."""
+    """Each of them, if it is here; npm's in the long lane."""
+    if request.param == "npm":
+        return load_npm()
     if request.param != "sumdb":
         return load_python(request.param)
     found: Verifier = request.getfixturevalue("sumdb")

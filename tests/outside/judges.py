@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import os
 import shutil
 import subprocess
@@ -15,6 +16,7 @@ from tests.outside.published import RefusedError
 
 HERE = Path(__file__).parent
 NAMES = ("sumdb", "pymerkle", "sigstore")
+NPM, NPM_S = "@sigstore/verify@4.1.3", 180
 X_MOD = Path("src/golang.org/x/mod")
 DEBIAN = Path("/usr/share/gocode")
 APT = "apt install golang-go golang-golang-x-mod-dev"
@@ -69,6 +71,40 @@ def load_python(name: str) -> Verifier:
         except RefusedError as error:
             return False, str(error)
         return True, f"{head.size} entries of {head.origin}, root {head.root.hex()[:16]}"
+
+    return verify
+
+
+def load_npm() -> Verifier:
+    """npm's @sigstore/verify behind our verify.js, in a cache outside the project; long lane only.
+
+    Skips, saying why, where there is no node or no npm, or the package cannot be had.
+    """
+    node, npm = shutil.which("node"), shutil.which("npm")
+    if node is None or npm is None:
+        pytest.skip(f"npm {NPM} does not look at our log: no node or no npm here. DO: apt install nodejs npm")
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "interlock-tests/npm"
+    name, _, version = NPM.rpartition("@")
+    installed = cache / "node_modules" / name / "package.json"
+    if not installed.exists() or json.loads(installed.read_text())["version"] != version:
+        cache.mkdir(parents=True, exist_ok=True)
+        plain = ("--no-save", "--no-package-lock", "--ignore-scripts")
+        install = [npm, "install", *plain, "--prefix", str(cache), NPM]
+        try:
+            got = subprocess.run(install, capture_output=True, text=True, check=False, timeout=NPM_S)
+        except subprocess.TimeoutExpired:
+            pytest.skip(f"npm {NPM} does not look at our log: npm did not end within {NPM_S} s")
+        if got.returncode != 0 or not installed.exists():
+            pytest.skip(f"npm {NPM} does not look at our log: {got.stderr.strip()[-200:]}")
+
+    def verify(log: Path, vkey: Path, seen: Path | None) -> Verdict:
+        before = [] if seen is None else [str(seen)]
+        command = [node, str(HERE / "npm/verify.js"), str(log), str(vkey), *before]
+        env = {**os.environ, "NODE_PATH": str(cache / "node_modules")}
+        ran = subprocess.run(command, capture_output=True, text=True, check=False, env=env)
+        word = {0: "VERIFIED: ", 1: "REFUSED: "}[ran.returncode]
+        assert ran.stdout.startswith(word), ran
+        return ran.returncode == 0, ran.stdout.removeprefix(word).strip()
 
     return verify
 

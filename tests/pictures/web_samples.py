@@ -8,6 +8,7 @@ from appliance.domain.alert import AlertKind, severity, text
 from appliance.domain.status import (
     AlertLine,
     AuditHead,
+    Decision,
     Histogram,
     Lamp,
     LimitLine,
@@ -121,6 +122,11 @@ NORMAL = Status(
         "WTI.confirmed": 2,
         "unknown": 0,
     },
+    decisions=(
+        Decision(41_987, ns(2), "trend-spx", "approved"),
+        Decision(41_950, ns(31), "revert-wti", "denied", "POSITION_CAP"),
+        Decision(40_112, ns(604), "revert-ndx", "approved"),
+    ),
 )
 
 
@@ -153,6 +159,7 @@ PAUSED = replace(
     uptime_s=95,
     progress=replace(NORMAL.progress, state="starting", done=0, rate=0, eta_s=-1),
     verdicts=Verdicts(approved=0, denied={}),
+    decisions=(),
     gate=Histogram(bounds_us=NORMAL.gate.bounds_us, counts=(0,) * 9, p50_us=0, p99_us=0),
 )
 

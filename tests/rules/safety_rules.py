@@ -562,6 +562,8 @@ S12.4 The status page shows no live position and no P&L
  unit/test_web_page.py::test_no_word_of_position_or_profit_is_a_figure
  unit/test_web_metrics.py::test_no_series_tells_a_position_or_a_profit
  unit/test_web_contract.py::test_the_contract_of_the_page_names_no_position_and_no_profit
+ unit/test_audit_chain_public.py::test_no_field_that_is_not_named_is_ever_drawn
+ flow/test_web_decisions.py::test_decisions_are_for_this_machine_alone
 C04.1 Nothing reachable over a network can loosen anything: no route, method or body
  flow/test_network_cannot_loosen.py::test_no_route_changes_anything_on_a_tripped_appliance
  flow/test_network_cannot_loosen.py::test_every_server_has_routes

@@ -10,8 +10,10 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
+from appliance.audit.records import encode_entry
 from appliance.domain.alert import AlertKind
 from appliance.domain.errors import ConfigError
+from appliance.ports import Entry
 from appliance.runtime.alert_files import (
     FRESH_NS,
     Board,
@@ -245,3 +247,14 @@ def test_alerts_at_their_limits_are_taken(tmp_path: Path, changed: str) -> None:
     key = changed.partition(" ")[0]
     path.write_text(_example_with(changed, key))
     assert msgspec.structs.asdict(load_config(path).alerts)[key] is not None
+
+
+def test_what_goes_into_the_log_can_be_written_there(tmp_path: Path) -> None:
+    """A board that was damaged in place: its counts are left out, and no entry of it stops the core."""
+    counts = {"KILL_BUTTON": 2, "\u00e9": 1, "HOLD": 2**53, "TAMPER": -(2**53)}
+    wild = replace(BOARD, beat_ns=time.monotonic_ns(), counts=counts)
+    told = _shown(tmp_path / "board", wild).told()
+    assert told is not None
+    assert told["counts"] == {"KILL_BUTTON": 2}
+    encode_entry(0, "core", 0, Entry(kind="alert", utc_ns=0, mono_ns=0, data=told))
+    assert _shown(tmp_path / "none", None).told() is None

@@ -190,7 +190,7 @@ def test_a_store_that_cannot_be_read_is_a_finding() -> None:
         def file(self, path: str) -> bytes | None:
             raise StoreError(f"{path} cannot be read", "Input/output error")
 
-    assert places(verify(Unreadable(0), TRUST)) == ["checkpoint", "cosigned", "store"]
+    assert places(verify(Unreadable(0), TRUST)) == ["checkpoint", "cosigned", "mirrored", "store"]
 
 
 def test_the_head_of_an_empty_log_has_the_empty_root() -> None:

@@ -85,7 +85,7 @@ def _core(mode: Mode = Mode.EMERGENCY, *entries: OrderClass) -> tuple[_Core, Any
         store=SimpleNamespace(note_failure=lambda: marked.append(True), marked=marked, unverified=False),
     )
     made = _Core.__new__(_Core)
-    made._parts, made._log = parts, parts.log
+    made._parts, made._log, made._why = parts, parts.log, "it was asked to"
     made._notifier = SimpleNamespace(tell=lambda _message: None)  # type: ignore[assignment]
     return made, parts
 
@@ -143,9 +143,9 @@ def test_what_only_the_user_can_mend_is_not_degraded_away(error: InterlockError)
 def test_a_bug_trips_before_the_process_ends() -> None:
     """INVARIANT for a bug; a wrong configuration is none."""
     core, parts = _core()
-    core.trip_for(ConfigError("key"))
+    core.end_for(ConfigError("key"))
     assert parts.safety.trips == []
-    core.trip_for(InvariantError("books"))
+    core.end_for(InvariantError("books"))
     assert parts.safety.trips == [TripReason.INVARIANT]
 
 

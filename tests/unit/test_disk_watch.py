@@ -34,7 +34,7 @@ from appliance.runtime.disk_text import disk_part, note_text, size_text
 from appliance.runtime.disk_watch import FULL, DiskWatch
 from appliance.runtime.paths import Paths
 from appliance.safety.disk import UNMEASURED_NS, DiskLevel, Room
-from tests.kit import SECOND, Core
+from tests.kit import SECOND, Core, DoneTicket
 
 WHOLE, GIVEN = DiskReserve(16, 16), DiskReserve(0, 16, given=True, why="the disk was full")
 MISSING = DiskReserve(0, 16, why="no room")
@@ -148,7 +148,12 @@ def test_the_reserve_in_use_trips_and_holds(bench: Bench) -> None:
 def test_the_trip_shuts_the_gate_before_anything_else_is_done(bench: Bench) -> None:
     """An order recorded on the reserve is still on its way: its approval must be void first."""
     opened: list[bool] = []
-    bench.core.scribe.note = lambda *_a, **_k: opened.append(bench.core.latch.is_open())  # type: ignore[assignment]
+
+    def note(*_arguments: object, **_named: object) -> DoneTicket:
+        opened.append(bench.core.latch.is_open())
+        return DoneTicket(0)
+
+    bench.core.scribe.note = note  # type: ignore[method-assign]
     assert bench.core.latch.is_open()
     bench.log.reserve = GIVEN
     bench.watch.look()

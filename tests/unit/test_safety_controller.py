@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pytest
 
+from appliance.domain.errors import InvariantError
 from appliance.domain.mode import BOX, MODE_AFTER_TRIP, HoldCause, Mode, TripReason
 from appliance.domain.reasons import Reason
+from appliance.ports import Ticket
 from appliance.safety.controller import Remembered, SafetyController
 from appliance.safety.holds import Holds, instrument_scope, venue_scope
 from appliance.safety.latch import HEARTBEAT_HOLD_NS, HEARTBEAT_TRIP_NS, WORD_MASK, CoreLatch
@@ -489,3 +493,37 @@ def test_every_reason_tells_the_person_what_to_do() -> None:
     """And every mode has its projection (C03)."""
     assert set(RECOVERY) | {TripReason.NONE} == set(TripReason)
     assert set(SYSTEM_MODE) == set(Mode)
+
+
+def test_a_trip_counts_although_its_record_cannot_be_written() -> None:
+    """Latch, mode and lights first: a log that refuses an entry does not keep an emergency away."""
+    box = Box(armed=True)
+    box.poll()
+
+    def refuses(*_arguments: object, **_named: object) -> None:
+        raise InvariantError("the log refuses")
+
+    box.scribe.note = refuses  # type: ignore[assignment, method-assign]
+    with pytest.raises(InvariantError):
+        box.safety.trip(TripReason.DRAWDOWN, "x")
+    assert not box.latch.is_open()
+    assert box.safety.mode is Mode.EMERGENCY
+    assert box.guard.modes[-1] is Mode.EMERGENCY
+
+
+def test_a_mode_follows_from_its_trip() -> None:
+    """The entry of the mode names the trip's; arm presses: tests/flow/test_what_is_logged.py."""
+    box = Box(armed=True)
+    box.poll()
+    seen: dict[int, tuple[str, tuple[int, ...]]] = {}
+    real = box.scribe.note
+
+    def note(kind: str, data: Mapping[str, object], *, causes: Sequence[int] = (), **named: Any) -> Ticket:
+        ticket = real(kind, data, causes=causes, **named)
+        seen[ticket.index] = (kind, tuple(causes))
+        return ticket
+
+    box.scribe.note = note  # type: ignore[method-assign]
+    box.safety.trip(TripReason.DRAWDOWN, "x")
+    (mode,) = [causes for kind, causes in seen.values() if kind == "mode"]
+    assert [seen[cause][0] for cause in mode] == ["trip"]

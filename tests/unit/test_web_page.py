@@ -59,6 +59,7 @@ def test_every_address_is_our_own(page: Document) -> None:
     ]
     assert set(addresses) == {
         "/static/favicon.svg", "/static/style.css", "/static/app.js", "/status.json", "/healthz", "/metrics",
+        "/decisions",
     }  # fmt: skip
 
 
