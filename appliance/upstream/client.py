@@ -10,6 +10,8 @@ a state to show and a reason to try later. The log itself is the queue; what is 
     403, 422, 409 without a size   the witness refuses this log or shows another history: alarm
     anything else        not advanced; tried again after a back-off with full jitter
 
+An upload that failed holds up no offer: it is tried again with the next one, or after a back-off of its own.
+
 An alarm stops the client until a person looks: it never overwrites another history (ARCHITECTURE, Failure
 semantics).
 """
@@ -124,6 +126,8 @@ class UpstreamClient:
         self._uniform = uniform
         self._news = asyncio.Event()
         self._old = 0
+        self._uploads_failed = 0  # in a row
+        self._again: asyncio.TimerHandle | None = None
         self._log_lock = threading.Lock()
         self._mirror = (
             MirrorClient(
@@ -166,6 +170,8 @@ class UpstreamClient:
                     await self._sleep(await self._try(exchange))
         except _AlarmError as alarm:
             self._change(alarm=str(alarm))
+        finally:
+            self._not_again()
 
     async def offer_last(self, within_s: float) -> None:
         """One offer at a clean stop, once `run` has ended, so that the log's last entries are witnessed too.
@@ -183,6 +189,14 @@ class UpstreamClient:
             self._change(last_error=f"the upstream did not answer within {within_s:g} s at the stop")
         except _AlarmError as alarm:
             self._change(alarm=str(alarm))
+        finally:
+            self._not_again()
+
+    def release(self, close: Callable[[], None]) -> None:
+        """Runs `close` of the log once nobody looks at it: a call that was cancelled leaves its thread
+        behind. Blocks for as long; for the end, when neither `run` nor `offer_last` runs any more."""
+        with self._log_lock:
+            close()
 
     async def _first_look(self, exchange: Exchange) -> None:
         """`compare` at the start of `run`; an upstream that cannot be reached is no reason to wait."""
@@ -201,8 +215,7 @@ class UpstreamClient:
             failures = self.state.failures + 1
             self._change(last_error=error.sentence(), failures=failures)
             self._news.set()
-            ceiling = min(BACKOFF_CAP_S, BACKOFF_FIRST_S * 2 ** min(failures - 1, 20))
-            return self._uniform(0.0, ceiling)
+            return self._back_off_s(failures)
         except StoreError as error:
             raise _AlarmError(error.sentence()) from error
         return self._settings.every_s
@@ -241,6 +254,7 @@ class UpstreamClient:
         """What the witness co-signed goes to the mirror. Its outage is not the witness's: a state to show."""
         if self._mirror is None or self.state.mirrored == self.state.witnessed:
             return
+        self._not_again()
         try:
             cosigned = await asyncio.to_thread(read_file, self._settings.directory / COSIGNED)
             if cosigned is not None:
@@ -249,8 +263,21 @@ class UpstreamClient:
             raise _AlarmError(error.sentence()) from error
         except (TransportError, PeerError) as error:
             self._change(mirror_error=error.sentence())
+            self._uploads_failed += 1
+            delay_s = self._back_off_s(self._uploads_failed)
+            self._again = asyncio.get_running_loop().call_later(delay_s, self._news.set)
             return
+        self._uploads_failed = 0
         self._change(mirrored=self._mirror.mirrored, mirror_error="")
+
+    def _not_again(self) -> None:
+        """No upload waits for its time: one is made now, or `run` is over."""
+        if self._again is not None:
+            self._again.cancel()
+            self._again = None
+
+    def _back_off_s(self, failures: int) -> float:
+        return self._uniform(0.0, min(BACKOFF_CAP_S, BACKOFF_FIRST_S * 2 ** min(failures - 1, 20)))
 
     def _resync(self, answer: Answer, size: int) -> None:
         """Anything but 200: a new `old` size to try, an error to try again later, or the alarm."""
