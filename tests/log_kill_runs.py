@@ -43,6 +43,7 @@ from appliance.audit.notes import COSIGNATURE_KEY, parse_note
 from appliance.audit.records import encode_entry
 from appliance.audit.tiles import new_tiles
 from appliance.audit.verify import Trust, verify
+from appliance.domain.errors import StoreError
 from appliance.storage.keys import create_key, read_key_text
 from appliance.storage.log_client import LogSettings
 from appliance.storage.log_reader import LogReader
@@ -243,6 +244,8 @@ class Journey:
                     at = time.monotonic() + moment
             if select.select([self.collector.pidfd], [], [], 0)[0]:
                 self._revive()
+            if self.found.differences:
+                box.kill()
             if at is not None and time.monotonic() >= at:
                 outcome.killed = self._strike(who, box, outcome.writer)
                 at = None
@@ -367,7 +370,12 @@ class Journey:
         """What witness and mirror have on their disks, beside the running collector."""
         found, directory = self.found, self.place / "witness"
         witness = SqliteWitnessStore(directory)
-        mirror = MirrorStore(directory, LOG.name, readonly=True)
+        try:
+            mirror = MirrorStore(directory, LOG.name, readonly=True)
+        except StoreError as error:
+            found.wrong(f"the mirror cannot go on: {error.sentence()}")
+            witness.close()
+            return
         try:
             for who, head in (("witness", witness.load(LOG.name)), ("mirror", mirror.cosigned())):
                 size = head.size if head is not None else 0
