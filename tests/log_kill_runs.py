@@ -47,10 +47,11 @@ from appliance.domain.errors import StoreError
 from appliance.storage.keys import create_key, read_key_text
 from appliance.storage.log_client import LogSettings
 from appliance.storage.log_reader import LogReader
+from appliance.storage.sqlite import open_store
 from appliance.upstream.mirror_export import export_copies
 from appliance.upstream.mirror_store import MirrorStore, create_mirror_store
 from appliance.upstream.witness import origin_hash
-from appliance.upstream.witness_store import SqliteWitnessStore, create_witness_store
+from appliance.upstream.witness_store import DATABASE, VERSION, create_witness_store
 from tests.audit_support import LOG, MIRROR, WITNESS, new_log
 from tests.log_kill_box import Box, collect, entry_of
 from tests.log_kill_steps import STEPS, Fuse
@@ -369,19 +370,20 @@ class Journey:
     def _ask_upstream(self) -> None:
         """What witness and mirror have on their disks, beside the running collector."""
         found, directory = self.found, self.place / "witness"
-        witness = SqliteWitnessStore(directory)
         try:
             mirror = MirrorStore(directory, LOG.name, readonly=True)
         except StoreError as error:
             found.wrong(f"the mirror cannot go on: {error.sentence()}")
-            witness.close()
             return
+        witness = open_store(directory / DATABASE, VERSION, do="", readonly=True)
         try:
-            for who, head in (("witness", witness.load(LOG.name)), ("mirror", mirror.cosigned())):
-                size = head.size if head is not None else 0
+            row = witness.execute("SELECT note FROM heads").fetchone()
+            vouched = mirror.cosigned()
+            for who, note in (("witness", row and row[0]), ("mirror", vouched and vouched.note)):
+                size = parse_checkpoint(parse_note(note).text).size if note else 0
                 if size < found.largest[who]:
                     found.wrong(f"the {who} said {found.largest[who]} and has {size}")
-                found.note(head.note if head is not None else None, f"{who} on disk")
+                found.note(note, f"{who} on disk")
             stored = mirror.following()
             if mirror.root(stored) != found.tree.roots[stored]:
                 found.wrong(f"the mirror's {stored} entries are not the log's")
