@@ -377,9 +377,12 @@ class Journey:
             return
         witness = open_store(directory / DATABASE, VERSION, do="", readonly=True)
         try:
-            row = witness.execute("SELECT note FROM heads").fetchone()
-            vouched = mirror.cosigned()
-            for who, note in (("witness", row and row[0]), ("mirror", vouched and vouched.note)):
+            notes: dict[str, bytes | None] = {"witness": None, "mirror": None}
+            for (note,) in witness.execute("SELECT note FROM heads"):
+                notes["witness"] = bytes(note)
+            if (vouched := mirror.cosigned()) is not None:
+                notes["mirror"] = vouched.note
+            for who, note in notes.items():
                 size = parse_checkpoint(parse_note(note).text).size if note else 0
                 if size < found.largest[who]:
                     found.wrong(f"the {who} said {found.largest[who]} and has {size}")

@@ -1,8 +1,8 @@
 """kill -9 of core, log writer and collector at each of their steps, witness and mirror on (AUDIT, fault 1).
 
-INTERLOCK_LOG_KILLS sets how many the long lane makes (1,000), INTERLOCK_LOG_KILL_SEED where they begin. Both
-are printed with every log. What is asserted after each kill is said in tests.log_kill_runs; here the logs that
-came out of it go before a verifier that is not ours.
+INTERLOCK_LOG_KILLS sets how many the long lane makes (1,000), INTERLOCK_LOG_KILL_SEED where they begin. The
+seed is printed with every log. What is asserted after each kill is said in tests.log_kill_runs; here the logs
+that came out of it go before a verifier that is not ours.
 """
 
 from __future__ import annotations
