@@ -60,7 +60,10 @@ from tests.ports import free_ports
 KILLS_A_LOG = 20
 PATIENCE_S = 30.0
 AT_RANDOM = "at a random moment"
-OFTEN = frozenset({"database write", "database sync", "file write", "file fsync", "file published"})
+OFTEN = {
+    "writer": frozenset({"database write", "database sync", "file write", "file fsync", "file published"}),
+    "collector": frozenset({"database write"}),
+}
 """Steps a life passes dozens of times."""
 
 ONCE = frozenset({"started", "store open", "stores open", "ready said", "log open"})
@@ -210,7 +213,8 @@ class Journey:
         for each in self.fuses.values():
             each.set()
         if step != AT_RANDOM and who:
-            times = 1 if step in ONCE else self.luck.randrange(1, 20 if step in OFTEN else 4)
+            often = OFTEN.get(who, frozenset())
+            times = 1 if step in ONCE else self.luck.randrange(1, 20 if step in often else 4)
             self.fuses[who].set(step, times)
             if who == "collector" and step in ONCE:
                 self.collector.kill()  # the next one dies while it starts

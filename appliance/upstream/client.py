@@ -8,7 +8,7 @@ a state to show and a reason to try later. The log itself is the queue; what is 
     409 with a size      resync from that size – but a size ahead of ours means this card was restored from a
                          backup: alarm
     403, 422, 409 without a size   the witness refuses this log or shows another history: alarm
-    anything else        not advanced; tried again after a back-off with full jitter
+    anything else        not advanced; tried again after a back-off with full jitter: want of disk space too
 
 An upload that failed holds up no offer: it is tried again with the next one, or after a back-off of its own.
 
@@ -30,7 +30,7 @@ from msgspec import Struct
 from appliance.audit.checkpoint import SignedCheckpoint, open_checkpoint
 from appliance.audit.notes import Note, VerifierKey
 from appliance.audit.verify import CHECKPOINT, COSIGNED
-from appliance.domain.errors import InterlockError, PeerError, StoreError, TransportError
+from appliance.domain.errors import InterlockError, NoSpaceError, PeerError, StoreError, TransportError
 from appliance.storage.durable import read_file, write_file
 from appliance.upstream.exchange import Answer, Exchange
 from appliance.upstream.mirror_client import Entries, MirrorClient, MirrorRefusedError
@@ -211,7 +211,7 @@ class UpstreamClient:
         """One round; returns how long to wait before the next."""
         try:
             await self._round(exchange)
-        except (TransportError, PeerError) as error:
+        except (TransportError, PeerError, NoSpaceError) as error:
             failures = self.state.failures + 1
             self._change(last_error=error.sentence(), failures=failures)
             self._news.set()
@@ -261,7 +261,7 @@ class UpstreamClient:
                 await self._mirror.bring_up(exchange, cosigned)
         except MirrorRefusedError as error:
             raise _AlarmError(error.sentence()) from error
-        except (TransportError, PeerError) as error:
+        except (TransportError, PeerError, NoSpaceError) as error:
             self._change(mirror_error=error.sentence())
             self._uploads_failed += 1
             delay_s = self._back_off_s(self._uploads_failed)

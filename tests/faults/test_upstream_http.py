@@ -7,16 +7,23 @@ only an add-checkpoint has are in test_upstream_client, what a mirror decides in
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiohttp import web
 
 from appliance.audit.checkpoint import open_checkpoint
 from appliance.audit.notes import COSIGNATURE_KEY, SigningKey, parse_note
+from appliance.domain.errors import NoSpaceError
+from appliance.storage.durable import write_file
+from appliance.upstream import client as client_module
+from appliance.upstream import mirror_client
 from appliance.upstream.client import BACKOFF_CAP_S, UpstreamClient, UpstreamSettings
 from appliance.upstream.exchange import MAX_REPLY, Exchange
 from appliance.upstream.mirror_client import MIRRORED
@@ -441,6 +448,36 @@ def test_a_failed_upload_is_tried_again_without_a_new_checkpoint(tmp_path: Path)
             assert len(upstream.seen) == 1, "the witness was not asked again for what it had co-signed"
             box.pauses.over()
             assert await box.pauses.asks_no_more()
+
+    with_both(tmp_path, work)
+
+
+@BOTH
+def test_a_full_disk_keeps_no_co_signature_and_ends_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, road: str
+) -> None:
+    """Not counted, said, and made good once there is room (AUDIT, fault 3)."""
+    where: Any = client_module if road == WITNESSED else mirror_client
+    real, left = write_file, 3
+
+    def full(path: Path, data: bytes) -> None:
+        nonlocal left
+        left -= 1
+        if left >= 0:
+            raise NoSpaceError(f"cannot write {path.name} durably", os.strerror(errno.ENOSPC))
+        real(path, data)
+
+    monkeypatch.setattr(where, "write_file", full)
+
+    async def work(_upstream: Upstream, box: Box) -> None:
+        async with box.running():
+            await box.pauses.next()
+            assert "No space" in box.error(road)
+            assert (box.advanced(road), box.client.state.alarm) == (0, "")
+            await box.until_advanced(road)
+            await box.until_advanced(MIRROR_UP)
+            assert (box.error(road), left) == ("", -1)
+            assert box.ceilings == [1.0, 2.0, 4.0]
 
     with_both(tmp_path, work)
 

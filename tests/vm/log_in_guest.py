@@ -2,7 +2,7 @@
 they go. `make DIRECTORY` or `grow DIRECTORY WITNESS_VKEY MIRROR_VKEY HOST:PORT`.
 
 What is acknowledged is said in /run/acknowledged (16 digits, overwritten in place), how it ended in
-/run/ended. The collector is reached through a relay on loopback: what leaves a machine in plain text is refused.
+/run/ended. The collector is reached through a relay on loopback: in plain text nothing leaves a machine.
 """
 
 from __future__ import annotations

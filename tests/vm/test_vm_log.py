@@ -162,12 +162,12 @@ def judged(bench: Bench, place: Path, least: int, seen: bytes) -> int:
     (place / "seen").write_bytes(seen)
     accepted, said = bench.outside(log, vkey, place / "seen")
     assert accepted, said
-    _as_upstream_saw_it(place, log, size)
     store = LogStore(log, read_signing_key(bench.folder / "keys/log.key"))
     for _ in store.publish():
         pass
     store.close()
     assert _whole(bench, place, log, size) == size
+    _as_upstream_saw_it(place, log, size)
     for name in ("seen", "cosigned"):
         if name == "cosigned":
             (place / name).write_bytes(witnessed(place) or seen)
@@ -281,13 +281,14 @@ def _goes_on(bench: Bench, vkeys: tuple[str, str], least: int) -> None:
     bench.box.until(lambda: acknowledged(bench.box) > least, "more entries than before", 60)
 
 
-ERROR_BELOW = """# Below a mounted file system, the sectors of a file answer with errors: FILE SECTORS-OF-THE-DISK
+ERROR_BELOW = """# Below a mounted file system, the sectors of FILE answer with errors: FILE SECTORS-IN-ALL
 import fcntl, os, struct, subprocess, sys
 path, sectors = sys.argv[1], int(sys.argv[2])
 with open(path, "rb") as file:
     (size,) = struct.unpack("i", fcntl.ioctl(file, 2, struct.pack("i", 0)))  # FIGETBSZ
     count = os.fstat(file.fileno()).st_size // size
-    blocks = [struct.unpack("i", fcntl.ioctl(file, 1, struct.pack("i", n)))[0] for n in range(count)]  # FIBMAP
+    ask = [struct.pack("i", number) for number in range(count)]
+    blocks = [struct.unpack("i", fcntl.ioctl(file, 1, number))[0] for number in ask]  # FIBMAP
 bad = sorted(block * (size // 512) for block in blocks if block)
 table, at = [], 0
 for sector in bad:
