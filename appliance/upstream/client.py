@@ -126,7 +126,7 @@ class UpstreamClient:
         self._uniform = uniform
         self._news = asyncio.Event()
         self._old = 0
-        self._uploads_failed = 0  # in a row
+        self._uploads_failed = 0
         self._again: asyncio.TimerHandle | None = None
         self._log_lock = threading.Lock()
         self._mirror = (
@@ -193,8 +193,7 @@ class UpstreamClient:
             self._not_again()
 
     def release(self, close: Callable[[], None]) -> None:
-        """Runs `close` of the log once nobody looks at it: a call that was cancelled leaves its thread
-        behind. Blocks for as long; for the end, when neither `run` nor `offer_last` runs any more."""
+        """Runs `close` of the log, at the end, once no thread that a cancelled call left looks at it. Blocks."""
         with self._log_lock:
             close()
 
@@ -212,10 +211,9 @@ class UpstreamClient:
         try:
             await self._round(exchange)
         except (TransportError, PeerError, NoSpaceError) as error:
-            failures = self.state.failures + 1
-            self._change(last_error=error.sentence(), failures=failures)
+            self._change(last_error=error.sentence(), failures=self.state.failures + 1)
             self._news.set()
-            return self._back_off_s(failures)
+            return self._back_off_s(self.state.failures)
         except StoreError as error:
             raise _AlarmError(error.sentence()) from error
         return self._settings.every_s
@@ -264,8 +262,8 @@ class UpstreamClient:
         except (TransportError, PeerError, NoSpaceError) as error:
             self._change(mirror_error=error.sentence())
             self._uploads_failed += 1
-            delay_s = self._back_off_s(self._uploads_failed)
-            self._again = asyncio.get_running_loop().call_later(delay_s, self._news.set)
+            loop, later_s = asyncio.get_running_loop(), self._back_off_s(self._uploads_failed)
+            self._again = loop.call_later(later_s, self._news.set)
             return
         self._uploads_failed = 0
         self._change(mirrored=self._mirror.mirrored, mirror_error="")
@@ -274,7 +272,6 @@ class UpstreamClient:
         """No upload waits for its time: one is made now, or `run` is over."""
         if self._again is not None:
             self._again.cancel()
-            self._again = None
 
     def _back_off_s(self, failures: int) -> float:
         return self._uniform(0.0, min(BACKOFF_CAP_S, BACKOFF_FIRST_S * 2 ** min(failures - 1, 20)))

@@ -148,9 +148,10 @@ def taken_out(bench: Bench, place: Path) -> Path:
     assert checked.returncode in (0, 1), checked
     out = place / "found"
     out.mkdir()
-    subprocess.run(["debugfs", "-R", f"rdump {PLACE} {out}", str(image)], check=True, capture_output=True)
+    name = Path(PLACE).name
+    subprocess.run(["debugfs", "-R", f"rdump /{name} {out}", str(image)], check=True, capture_output=True)
     image.unlink()
-    return out / Path(PLACE).name / "log"
+    return out / name / "log"
 
 
 def judged(bench: Bench, place: Path, least: int, seen: bytes) -> int:
