@@ -193,7 +193,7 @@ class UpstreamClient:
             self._not_again()
 
     def release(self, close: Callable[[], None]) -> None:
-        """Runs `close` of the log, at the end, once no thread that a cancelled call left looks at it. Blocks."""
+        """Runs `close` of the log at the end, once no thread of a cancelled call looks at it. Blocks."""
         with self._log_lock:
             close()
 
