@@ -28,7 +28,7 @@ from appliance.upstream.exchange import Exchange
 
 ORIGIN = "audit.example/in-the-guest"
 TEXT = "x" * 300
-BURST = 40
+BURST = 100
 
 
 def entry(index: int, life: str) -> Entry:
@@ -63,7 +63,7 @@ async def grow(directory: Path, witness: str, mirror: str, address: str) -> None
     """Until the power goes or the log fails."""
     settings = LogSettings(
         directory=directory / "log", key_file=directory / "keys/log.key", source="core", run=RunId("run-1"),
-        publish_ms=100, reserve_bytes=4_000_000,
+        publish_ms=100, reserve_bytes=1_000_000,
     )  # fmt: skip
     said = os.open("/run/acknowledged", os.O_WRONLY | os.O_CREAT)
     log = await LogClient.start(settings)

@@ -35,7 +35,7 @@ from tests.outside.judges import Verifier, build_sumdb
 from tests.ports import free_ports
 from tests.processes import ROOT
 from tests.vm.log_in_guest import ORIGIN
-from tests.vm.machine import MARKS, WHERE_INSTALLED, Machine, fresh_machine
+from tests.vm.machine import MARKS, UNITS, WHERE_INSTALLED, Machine, fresh_machine
 
 pytestmark = MARKS
 CUTS = int(os.environ.get("INTERLOCK_CUTS", "3"))
@@ -71,16 +71,16 @@ class Bench(NamedTuple):
 
 @pytest.fixture(scope="module")
 def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
-    """Booted, the appliance's units stopped, an empty log made, and saved in this state."""
+    """Booted without the appliance's units, an empty log made, and saved in this state."""
     folder = tmp_path_factory.mktemp("grown")
     outside = build_sumdb(folder)
     (port,) = free_ports(1)
+    masked = " ".join(f"systemd.mask=interlock-{name}.service" for name in UNITS)
     with (
         tempfile.TemporaryDirectory(prefix="interlock-vm-") as where,
-        fresh_machine(Path(where) / "run", guestfwd={ADDRESS: port}) as box,
+        fresh_machine(Path(where) / "run", guestfwd={ADDRESS: port}, append=masked) as box,
     ):
         print(f"\n  power on → all started: {box.boot():.0f} s")
-        box.sh("systemctl stop interlock.target 'interlock-*'", 180)
         box.sh("umount /var/lib/interlock/venue /var/lib/interlock", check=False)
         box.rig.put(SCRIPT, (ROOT / "tests/vm/log_in_guest.py").read_bytes())
         box.sh(f"{PYTHON} {SCRIPT} make {PLACE} && sync", 120)
@@ -247,8 +247,8 @@ def test_a_disk_that_is_full_and_then_is_not(grown: Bench, tmp_path: Path) -> No
     """To the end of the reserve; when there is room again the log goes on, and everything comes up."""
     with collector(grown, tmp_path / "up") as vkeys:
         start(grown.box, vkeys)
-        grown.box.sh("fallocate -l $(($(stat -f -c '%a * %S' /data) - 3000000)) /data/ballast", 60)
-        grown.box.until(lambda: ended(grown.box), "the log's end", 120)
+        grown.box.sh("fallocate -l $(($(stat -f -c '%a * %S' /data) - 300000)) /data/ballast", 60)
+        grown.box.until(lambda: ended(grown.box), "the log's end", 240)
         why, least = ended(grown.box), acknowledged(grown.box)
         assert "full" in why or "space" in why, why
         seen = grown.box.rig.get(f"{PLACE}/log/checkpoint")
