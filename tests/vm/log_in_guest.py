@@ -29,6 +29,8 @@ from appliance.upstream.exchange import Exchange
 ORIGIN = "audit.example/in-the-guest"
 TEXT = "x" * 300
 BURST = 100
+WRITER = "from appliance.storage import log_writer; log_writer.WAL_PAGES = 60; log_writer.main()"
+"""The write-ahead log is emptied every few commits: a cut, or an error, often meets that too."""
 
 
 def entry(index: int, life: str) -> Entry:
@@ -64,6 +66,7 @@ async def grow(directory: Path, witness: str, mirror: str, address: str) -> None
     settings = LogSettings(
         directory=directory / "log", key_file=directory / "keys/log.key", source="core", run=RunId("run-1"),
         publish_ms=100, reserve_bytes=1_000_000,
+        command=(sys.executable, "-c", WRITER),
     )  # fmt: skip
     said = os.open("/run/acknowledged", os.O_WRONLY | os.O_CREAT)
     log = await LogClient.start(settings)
