@@ -94,11 +94,10 @@ def open_memory(
 
 def make_upstream(stack: AsyncExitStack, config: Config, paths: Paths, breakers: Breakers) -> UpstreamClient:
     """The client of the witness, with a reader of its own of the log."""
-    reader = LogReader(paths.log)
-    stack.callback(reader.close)
     trust = read_trust(paths, None)
+    reader = LogReader(paths.log)
     mirror = paths.trust / "mirror.vkey"
-    return UpstreamClient(
+    client = UpstreamClient(
         UpstreamSettings(
             directory=paths.log,
             log_key=trust.log,
@@ -112,3 +111,5 @@ def make_upstream(stack: AsyncExitStack, config: Config, paths: Paths, breakers:
         now_ns=time.time_ns,
         uniform=random.uniform,
     )
+    stack.callback(client.release, reader.close)
+    return client

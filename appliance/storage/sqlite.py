@@ -26,7 +26,8 @@ _FULL = 2
 def open_store(
     path: Path, version: int, *, do: str, readonly: bool = False, vfs: str | None = None
 ) -> apsw.Connection:
-    """Opens an existing store of `version` (its `user_version`).
+    """Opens an existing store of `version` (its `user_version`). A writer starts over on what is durable: it
+    empties the write-ahead log that it finds.
 
     Raises ConfigError if it is absent or of another version, naming the command `do`; StoreError if it
     cannot be used. Readers pass `readonly`: they never write, not even a WAL checkpoint.
@@ -40,6 +41,8 @@ def open_store(
         connection = apsw.Connection(name, flags=flags, vfs=vfs)
         try:
             found = _prepare(connection, readonly=readonly)
+            if not readonly:
+                _start_over(connection)
         except apsw.Error:
             connection.close(True)
             raise
@@ -102,6 +105,16 @@ def checkpoint_wal(connection: apsw.Connection) -> None:
     SQLite's own automatic checkpoint swallows a failed fsync; here it is an apsw.Error like any other.
     """
     connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+
+
+def _start_over(connection: apsw.Connection) -> None:
+    """Copies the write-ahead log into the database, durably, and cuts it off.
+
+    Where a predecessor's fsync failed, the kernel shows pages that the disk does not have and calls them
+    clean: no fsync of ours would store them, and commits behind them would end with them at a power cut. What
+    is copied is written anew.
+    """
+    connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
 
 
 def _after_commit(connection: apsw.Connection, _name: str, pages: int) -> int:

@@ -8,7 +8,9 @@ a state to show and a reason to try later. The log itself is the queue; what is 
     409 with a size      resync from that size – but a size ahead of ours means this card was restored from a
                          backup: alarm
     403, 422, 409 without a size   the witness refuses this log or shows another history: alarm
-    anything else        not advanced; tried again after a back-off with full jitter
+    anything else        not advanced; tried again after a back-off with full jitter: want of disk space too
+
+An upload that failed holds up no offer: it is tried again with the next one, or after a back-off of its own.
 
 An alarm stops the client until a person looks: it never overwrites another history (ARCHITECTURE, Failure
 semantics).
@@ -17,7 +19,6 @@ semantics).
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import ParamSpec, Protocol, TypeVar
@@ -29,10 +30,12 @@ from appliance.audit.checkpoint import SignedCheckpoint
 from appliance.audit.key_chain import KeyChain, rooted_in
 from appliance.audit.notes import Note, VerifierKey
 from appliance.audit.verify import CHECKPOINT, COSIGNED
-from appliance.domain.errors import InterlockError, PeerError, StoreError, TransportError
+from appliance.domain.errors import InterlockError, NoSpaceError, PeerError, StoreError, TransportError
 from appliance.storage.durable import read_file, write_file
 from appliance.upstream.exchange import Answer, Exchange
 from appliance.upstream.mirror_client import Entries, MirrorClient, MirrorRefusedError
+from appliance.upstream.mirror_turns import MirrorTurns
+from appliance.upstream.one_at_a_time import OneAtATime
 from appliance.upstream.witness import Request, origin_hash
 
 P = ParamSpec("P")
@@ -134,18 +137,18 @@ class UpstreamClient:
         self._uniform = uniform
         self._news = asyncio.Event()
         self._old = 0
-        self._log_lock = threading.Lock()
-        self._more = False  # to upload, and the mirror takes it: no pause between two rounds
+        self._alone = OneAtATime()
+        self.release = self._alone.release
         self._keys = settings.keys
         self._rotated = self._untold = bool(settings.rotations)  # a witness may not know our key yet
-        self._mirror = (
-            MirrorClient(
+        self._turns: MirrorTurns | None = None
+        if settings.mirror_key is not None:
+            mirror = MirrorClient(
                 settings.directory, self._keys, settings.mirror_key, log, sleep, self._alone,
                 bytes_per_s=settings.bytes_per_s,
-            )
-            if settings.mirror_key is not None
-            else None
-        )  # fmt: skip
+            )  # fmt: skip
+            cosigned = settings.directory / COSIGNED
+            self._turns = MirrorTurns(mirror, cosigned, self._news.set, self._back_off_s)
         self.state = UpstreamState(settings.witness_key.name)
         self.on_change: Callable[[UpstreamState], None] | None = None  # must neither block nor raise
 
@@ -179,6 +182,8 @@ class UpstreamClient:
                     await self._sleep(await self._try(exchange))
         except _AlarmError as alarm:
             self._change(alarm=str(alarm))
+        finally:
+            self._not_again()
 
     async def offer_last(self, within_s: float) -> None:
         """One offer at a clean stop, once `run` has ended, so that the log's last entries are witnessed too.
@@ -196,6 +201,8 @@ class UpstreamClient:
             self._change(last_error=f"the upstream did not answer within {within_s:g} s at the stop")
         except _AlarmError as alarm:
             self._change(alarm=str(alarm))
+        finally:
+            self._not_again()
 
     async def _first_look(self, exchange: Exchange) -> None:
         """`compare` at the start of `run`; an upstream that cannot be reached is no reason to wait."""
@@ -210,15 +217,13 @@ class UpstreamClient:
         """One round; returns how long to wait before the next."""
         try:
             await self._round(exchange)
-        except (TransportError, PeerError) as error:
-            failures = self.state.failures + 1
-            self._change(last_error=error.sentence(), failures=failures)
+        except (TransportError, PeerError, NoSpaceError) as error:
+            self._change(last_error=error.sentence(), failures=self.state.failures + 1)
             self._news.set()
-            ceiling = min(BACKOFF_CAP_S, BACKOFF_FIRST_S * 2 ** min(failures - 1, 20))
-            return self._uniform(0.0, ceiling)
+            return self._back_off_s(self.state.failures)
         except StoreError as error:
             raise _AlarmError(error.sentence()) from error
-        if self._more:
+        if self._turns is not None and self._turns.more:
             self._news.set()
             return 0.0
         return self._settings.every_s
@@ -266,19 +271,21 @@ class UpstreamClient:
 
     async def _bring_up(self, exchange: Exchange) -> None:
         """What the witness co-signed goes to the mirror. Its outage is not the witness's: a state to show."""
-        if self._mirror is None or self.state.mirrored == self.state.witnessed:
+        turns = self._turns
+        if turns is None or self.state.mirrored == self.state.witnessed:
             return
-        self._more = False
         try:
-            cosigned = await asyncio.to_thread(read_file, self._settings.directory / COSIGNED)
-            if cosigned is not None:
-                self._more = not await self._mirror.bring_up(exchange, cosigned)
+            why = await turns.take(exchange)
         except MirrorRefusedError as error:
             raise _AlarmError(error.sentence()) from error
-        except (TransportError, PeerError) as error:
-            self._change(uploaded=self._mirror.uploaded, mirror_error=error.sentence())
-            return
-        self._change(mirrored=self._mirror.mirrored, uploaded=self._mirror.uploaded, mirror_error="")
+        self._change(mirrored=turns.mirror.mirrored, uploaded=turns.mirror.uploaded, mirror_error=why)
+
+    def _not_again(self) -> None:
+        if self._turns is not None:
+            self._turns.end()
+
+    def _back_off_s(self, failures: int) -> float:
+        return self._uniform(0.0, min(BACKOFF_CAP_S, BACKOFF_FIRST_S * 2 ** min(failures - 1, 20)))
 
     def _resync(self, answer: Answer, size: int) -> None:
         """Anything but 200: a new `old` size to try, an error to try again later, or the alarm."""
@@ -328,21 +335,13 @@ class UpstreamClient:
             raise _AlarmError(f"the co-signed checkpoint cannot be used: {error.why} ({path})") from error
         self._old = signed.checkpoint.size
         self._change(witnessed=self._old)
-        if self._mirror is not None:
+        if self._turns is not None:
+            mirror = self._turns.mirror
             try:
-                await self._mirror.load()
+                await mirror.load()
             except InterlockError as error:
                 raise _AlarmError(f"the mirrored checkpoint cannot be used: {error.why}") from error
-            self._change(mirrored=self._mirror.mirrored, uploaded=self._mirror.uploaded)
-
-    async def _alone(self, look: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
-        """Looks at the log in a thread, one at a time: a cancelled caller leaves its thread behind."""
-
-        def locked() -> T:
-            with self._log_lock:
-                return look(*arguments, **named)
-
-        return await asyncio.to_thread(locked)
+            self._change(mirrored=mirror.mirrored, uploaded=mirror.uploaded)
 
     def _own(self) -> tuple[SignedCheckpoint, bytes]:
         """Our published checkpoint with our signature only; StoreError if it is not there or not ours."""

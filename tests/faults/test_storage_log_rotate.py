@@ -185,6 +185,7 @@ def test_the_power_goes_between_any_two_calls(fresh: Callable[[], LogSettings]) 
     assert set(order) == {False, True}
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # of the closing behind a cut
 def test_the_power_goes_again_while_it_is_settled(fresh: Callable[[], LogSettings]) -> None:
     """Every cut of every second attempt, for the cuts that leave the entry and nothing else."""
     counted = Cut()

@@ -236,13 +236,13 @@ def _machine(folder: Path, **options: Any) -> Iterator[Machine]:
 
 
 @contextmanager
-def fresh_machine(folder: Path) -> Iterator[Machine]:
-    """A copy of the installed guest, switched off."""
+def fresh_machine(folder: Path, **options: Any) -> Iterator[Machine]:
+    """A copy of the installed guest, switched off. options: the rig's."""
     image = installed_image()
     folder.mkdir(parents=True, exist_ok=True)
     for disk in ("root.qcow2", "data.img"):
         shutil.copyfile(image / disk, folder / disk)
-    with _machine(folder) as box:
+    with _machine(folder, **options) as box:
         yield box
 
 

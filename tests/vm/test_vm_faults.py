@@ -105,7 +105,7 @@ def test_a_clock_nobody_set_holds(box: Machine) -> None:
         box.sh("systemctl restart interlock-core", 120)
         box.until(lambda: _holds(box, "CLOCK"), "the hold", 90)
         assert "hold CLOCK" in box.status()["missing"]
-        assert box.page("guard")["LAMP_YELLOW"] != 0
+        box.until(lambda: box.page("guard")["LAMP_YELLOW"], "yellow, at a round of the guard", 10)
         assert box.is_shut()
     finally:
         box.sh(f"cp -p /run/kept.toml {STATE}/interlock.toml; systemctl restart interlock-core", 120)
