@@ -51,8 +51,8 @@ class Trust(Struct, frozen=True):
 
     log: KeyText
     witness: KeyText | None = None
-    mirror: KeyText | None = None
     operator: KeyText | None = None
+    mirror: KeyText | None = None
 
 
 Progress = Callable[[int, int], None]
