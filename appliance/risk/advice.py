@@ -10,10 +10,10 @@ from msgspec import Struct
 
 from appliance.domain.describe import price_text, qty_text
 from appliance.domain.instrument import Instrument
-from appliance.domain.intent import Intent
+from appliance.domain.intent import Intent, Side
 from appliance.domain.money import PPM_ONE, Price, format_amount, format_scaled
 from appliance.ports import AccountView, InstrumentView
-from appliance.risk.entries import worst_case
+from appliance.risk.entries import cheapest, worst_case
 from appliance.risk.levels import Levels, propose
 from appliance.risk.limits import Limits
 from appliance.risk.margin import liquidation_after
@@ -61,12 +61,13 @@ def advise(
         ),
         "correlation": beside_ppm,
     }
-    exposure = account.source_exposure(intent.source)
+    exposure, lowest = account.source_exposure(intent.source), cheapest(intent, view.bid)
+    worse = entry if intent.side is Side.BUY else lowest
     return Advice(
         score=score(used),
-        suggestion=suggest(intent.side, entry, stop, view, account, own, whole, source, exposure),
+        suggestion=suggest(intent.side, entry, stop, view, account, own, whole, source, exposure, lowest),
         levels=propose(instrument, intent.side, entry, average_range, own.max_stop_ppm),
-        liquidation=liquidation_after(intent.side, intent.qty, view, account, entry),
+        liquidation=liquidation_after(intent.side, intent.qty, view, account, worse),
     )
 
 

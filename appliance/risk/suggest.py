@@ -44,16 +44,18 @@ def suggest(
     whole: AccountLimits,
     source: SourceLimits,
     exposure: int,
+    lowest: int,
 ) -> Suggestion:
     """entry, stop: prices.  exposure: cost of what the source holds and has working, an amount.
 
-    `entry` is taken as the dearest price the order fills at; a market order is meant at the ask or bid.
+    `entry` is taken as the dearest price the order fills at, `lowest` as the cheapest, which is the worse for
+    the liquidation price of a sale; a market order is meant at the ask or bid.
     """
     instrument = view.instrument
     rooms = dict(_rooms(side, entry, stop, view, account, limits, whole, source, exposure))
     bound_by = min(rooms, key=lambda name: rooms[name])
     qty = round_down(max(0, rooms[bound_by]), instrument.lot)
-    outliving = _outliving(side, qty, entry, stop, view, account)
+    outliving = _outliving(side, qty, entry if side is Side.BUY else lowest, stop, view, account)
     if outliving < qty:
         qty, bound_by = outliving, Reason.LIQUIDATION
     value = instrument.notional(entry, qty)
@@ -108,11 +110,10 @@ def _outliving(
     if view.instrument.margin is None or not qty:
         return qty
     lot = view.instrument.lot
-    low = entry if side is Side.BUY else min(entry, view.bid)
     good, bad = 0, qty // lot + 1
     lots = qty // lot
     while bad - good > 1:
-        price = liquidation_after(side, lots * lot, view, account, low)
+        price = liquidation_after(side, lots * lot, view, account, entry)
         good, bad = (lots, bad) if outlives(side, stop, price) else (good, lots)
         lots = (good + bad) // 2
     return good * lot

@@ -140,7 +140,7 @@ def _others(quick: bool) -> list[Case]:
     account, source = core.limits.account, core.limits.sources[BOT]
 
     def advise() -> object:
-        return suggest(Side.BUY, 100_000, 99_000, holding, portfolio, own, account, source, 0)
+        return suggest(Side.BUY, 100_000, 99_000, holding, portfolio, own, account, source, 0, 100_000)
 
     priced = repeat(lambda: portfolio.mark(price), count)
     return [

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from appliance.domain.intent import OrderType, Side
-from appliance.domain.margin import MarginTerms, make_margin
-from appliance.domain.money import AMOUNT_ONE, PPM_ONE, Price, Qty
+from appliance.domain.margin import MarginTerms, Tier, make_margin
+from appliance.domain.money import AMOUNT_ONE, PPM_ONE, Amount, Ppm, Price, Qty
 from appliance.domain.order import OrderState
 from appliance.portfolio.analysis import analyse
 from appliance.portfolio.correlation import CORRELATION_ONE, Correlations
@@ -107,6 +107,12 @@ def _do(rig: Rig, acts: list[tuple[Any, ...]]) -> None:
             rig.price(symbol, price)
 
 
+THIN_MARGIN = MarginTerms(
+    isolated=True,
+    close_fee_ppm=Ppm(0),
+    tiers=(Tier(up_to=Amount(10**10), initial_ppm=Ppm(8_000), maintenance_ppm=Ppm(1), deduction_x=0),),
+)
+NARROW = {"position_cap_ppm": 1_000, "leverage_ppm": 10_000, "risk_ppm": 100, "margin_ppm": 1_000_000}
 SIZE_REASONS = {
     "QTY_TOO_LARGE", "VALUE_TOO_LARGE", "ALLOCATION", "POSITION_CAP", "LEVERAGE", "MARGIN", "MARGIN_TIER",
     "LIQUIDATION", "QTY_TOO_SMALL", "VALUE_TOO_SMALL", "LOT_SIZE",
@@ -131,6 +137,7 @@ SIZE_REASONS = {
         }
     ),
 )
+@example([], THIN_MARGIN, Side.SELL, 80, -8, 1, 1_000, NARROW)  # a limit below the bid: it may fill there
 def test_the_gate_never_finds_a_suggested_size_too_large(
     acts: list[tuple[Any, ...]],
     made: MarginTerms | None,
@@ -154,10 +161,12 @@ def test_the_gate_never_finds_a_suggested_size_too_large(
     holding = rig.portfolio.holdings[A]
     price = holding.last + offset
     reference = holding.ask if side is Side.BUY else holding.bid
-    entry, stop = max(reference, price), price - side.sign * distance
+    entry, stop, lowest = max(reference, price), price - side.sign * distance, min(reference, price)
     own, source = rig.limits.instruments[A], rig.limits.sources[BOT]
     exposure = rig.portfolio.source_exposure(BOT)
-    found = suggest(side, entry, stop, holding, rig.portfolio, own, rig.limits.account, source, exposure)
+    found = suggest(
+        side, entry, stop, holding, rig.portfolio, own, rig.limits.account, source, exposure, lowest
+    )
     assert found.qty % lot == 0
     assert found.at_risk * PPM_ONE <= max(0, rig.portfolio.equity) * rig.limits.account.risk_ppm
     assume(found.qty > 0)

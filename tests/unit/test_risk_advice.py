@@ -89,6 +89,7 @@ def _suggest(
         whole,
         source,
         rig.portfolio.source_exposure(BOT),
+        min(entry, rig.portfolio.holdings[A].bid),
     )
 
 
