@@ -110,7 +110,9 @@ def test_what_is_deadly_and_what_degrades() -> None:
             found[ast.unparse(node.func)].add(ast.literal_eval(node.args[0]))
     assert found == {
         "_deadly": {"safety loop", "audit log", "clock watch", "disk watch"},
-        "self._degrades": {"upstream", "status page", "gap entries", "log check", "fee schedule"},
+        "self._degrades": {
+            "upstream", "status page", "gap entries", "log check", "fee schedule", "key uses", "retention",
+        },
     }
 
 
