@@ -43,7 +43,10 @@ mypy --no-error-summary --cache-dir .mypy_cache
 say "tests"
 # Several files at a time: whole appliances mostly wait (an arm press alone takes three seconds).
 workers=$(($(nproc) > 3 ? 4 : 3))
-pytest_here() { python -m pytest -n "${INTERLOCK_TEST_WORKERS:-$workers}" --dist loadfile "$@"; }
+# Files in their order, so that the long ones (faults, flow) are not left for the end, one beside idle workers.
+pytest_here() {
+    python -m pytest -n "${INTERLOCK_TEST_WORKERS:-$workers}" --dist loadfile --no-loadscope-reorder "$@"
+}
 case $lane in
 fast) pytest_here tests/rules tests/unit tests/property "$@" ;;
 default) pytest_here -m "not long and not vm" -rs "$@" ;; # what was skipped, and why
