@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Iterator, Sequence
+import shutil
+import tempfile
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
+
+from msgspec.structs import replace
 
 from appliance.audit.checkpoint import Checkpoint, sign_checkpoint
 from appliance.audit.merkle import Subtree, consistency_proof, leaf_hash, root_from_hashes
@@ -21,8 +26,10 @@ from appliance.domain.order import Order, OrderState
 from appliance.domain.verdict import OrderClass
 from appliance.ports import Entry
 from appliance.storage.create import create_log, create_log_key
-from appliance.storage.keys import read_key_text
+from appliance.storage.keys import read_key_text, read_signing_key
 from appliance.storage.log_client import LogSettings
+from appliance.storage.log_store import LogStore
+from appliance.storage.log_wire import Append, EntryRow
 
 LOG = SigningKey("audit.example/pi-0001", bytes(range(32)))
 WITNESS = SigningKey("witness.example/w1", bytes(range(32, 64)))
@@ -177,6 +184,41 @@ def new_log(directory: Path, *, publish_ms: int = 1000, seed: bytes = bytes(rang
         publish_ms=publish_ms,
         lock_wait_ms=0,
     )
+
+
+def more(store: LogStore, count: int = 1) -> None:
+    """Commits that many entries of the core's, numbered on."""
+    first, number = store.size, store.sources.get("core", 0)
+    bodies = [encode_entry(first + at, "core", number + at, entry(first + at)) for at in range(count)]
+    rows = tuple(EntryRow("heartbeat", first + at, None, body) for at, body in enumerate(bodies))
+    store.commit([Append(first, "core", number + count, rows, ())])
+
+
+def write(settings: LogSettings, count: int, key: SigningKey | None = None) -> None:
+    """That many entries more, published."""
+    store = LogStore(settings.directory, key or read_signing_key(settings.key_file))
+    more(store, count)
+    for _ in store.publish():
+        pass
+    store.close()
+
+
+@contextmanager
+def many_copies(made: LogSettings, source: Path) -> Iterator[Callable[[], LogSettings]]:
+    """Gives the same log again and again, in memory where there is any: thousands of real fsyncs.
+
+    made: a log below `source`, closed.
+    """
+    memory = Path("/dev/shm")  # noqa: S108 - the directory below it is ours alone
+    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else source) as name:
+        place = Path(name) / "run"
+
+        def make() -> LogSettings:
+            shutil.rmtree(place, ignore_errors=True)
+            shutil.copytree(source, place)
+            return replace(made, directory=place / "log", key_file=place / "keys" / "log.key")
+
+        yield make
 
 
 def trust(settings: LogSettings) -> Trust:

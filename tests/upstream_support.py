@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Protocol
 
 from aiohttp import web
 
@@ -18,6 +19,20 @@ from tests.audit_support import LOG, WITNESS, MemoryLog, run
 
 NOW_NS = 1_800_000_000_000_000_000
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class Served(Protocol):
+    """What can stand in for an upstream. url: where it is, once it is served."""
+
+    url: str
+
+    async def post(self, request: web.Request) -> web.StreamResponse:
+        """add-checkpoint."""
+        ...
+
+    async def get(self, request: web.Request) -> web.StreamResponse:
+        """The last checkpoint."""
+        ...
 
 
 class FakeWitness:
@@ -49,6 +64,18 @@ class FakeWitness:
         return web.Response(status=404)
 
 
+async def endless(request: web.Request) -> web.StreamResponse:
+    """A body that does not end by itself."""
+    response = web.StreamResponse()
+    await response.prepare(request)
+    try:
+        for _ in range(1000):
+            await response.write(b"x" * 65_536)
+    except ConnectionError:
+        return response
+    return response
+
+
 def cosignature(note: bytes, key: SigningKey = WITNESS) -> bytes:
     return key.cosign(parse_note(note).text, NOW_NS // 10**9).line.encode()
 
@@ -66,8 +93,11 @@ def always(status: int, text: bytes = b"", **headers: str) -> Handler:
 
 
 @asynccontextmanager
-async def serving(witness: FakeWitness) -> AsyncIterator[None]:
+async def serving(witness: Served, upload: Handler | None = None) -> AsyncIterator[None]:
+    """On loopback. upload: what answers add-entries, if anything does."""
     application = web.Application()
+    if upload is not None:
+        application.router.add_post("/add-entries", upload)
     application.router.add_post("/add-checkpoint", witness.post)
     application.router.add_get("/{origin}/checkpoint", witness.get)
     runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)

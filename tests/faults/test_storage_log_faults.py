@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
@@ -14,7 +12,6 @@ from typing import Any
 
 import apsw
 import pytest
-from msgspec.structs import replace
 
 from appliance.audit.checkpoint import parse_checkpoint
 from appliance.audit.notes import parse_note
@@ -26,7 +23,7 @@ from appliance.storage.log_client import LogSettings
 from appliance.storage.log_reader import LogReader
 from appliance.storage.log_store import LogStore
 from appliance.storage.log_wire import Append, EntryRow
-from tests.audit_support import MemoryLog, body, new_log, trust
+from tests.audit_support import MemoryLog, body, many_copies, new_log, trust
 
 STEPS = (3, 255, 258)
 """Sizes committed one after the other, each published: crosses a full tile once."""
@@ -165,17 +162,9 @@ def recover(settings: LogSettings, heads: dict[int, set[bytes]]) -> int:
 
 @pytest.fixture
 def fresh(tmp_path: Path) -> Iterator[Callable[[], LogSettings]]:
-    """Makes the same new log again and again, in memory where there is any: thousands of real fsyncs."""
+    """Makes the same new log again and again."""
     template = new_log(tmp_path)
-    memory = Path("/dev/shm")  # noqa: S108 - the directory below it is ours alone
-    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else tmp_path) as name:
-        place = Path(name) / "run"
-
-        def make() -> LogSettings:
-            shutil.rmtree(place, ignore_errors=True)
-            shutil.copytree(tmp_path, place)
-            return replace(template, directory=place / "log", key_file=place / "keys" / "log.key")
-
+    with many_copies(template, tmp_path) as make:
         yield make
 
 

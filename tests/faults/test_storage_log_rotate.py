@@ -7,19 +7,15 @@ gone between two calls. After each the writer's own start path runs.
 from __future__ import annotations
 
 import contextlib
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import apsw
 import pytest
-from msgspec.structs import replace
 
 from appliance.audit.checkpoint import parse_checkpoint
 from appliance.audit.notes import NOTE_KEY, SigningKey, VerifierKey, parse_note, verify_note
-from appliance.audit.records import encode_entry
 from appliance.audit.verify import KeyText, Trust, verify
 from appliance.domain.errors import ConfigError, InterlockError, StoreError
 from appliance.storage import log_rotate
@@ -28,8 +24,7 @@ from appliance.storage.log_client import LogClient, LogSettings
 from appliance.storage.log_reader import LogReader
 from appliance.storage.log_rotate import rotate, settle
 from appliance.storage.log_store import LogStore
-from appliance.storage.log_wire import Append, EntryRow
-from tests.audit_support import LOG, entry, new_log, run
+from tests.audit_support import LOG, entry, many_copies, more, new_log, run
 from tests.faults.test_storage_log_faults import FaultyVfs, Plan
 
 SEED = bytes([5]) * 32
@@ -65,24 +60,8 @@ def fresh(tmp_path: Path) -> Iterator[Callable[[], LogSettings]]:
         pass
     more(store)
     store.close()
-    memory = Path("/dev/shm")  # noqa: S108 - the directory below it is ours alone
-    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else tmp_path) as name:
-        place = Path(name) / "run"
-
-        def make() -> LogSettings:
-            shutil.rmtree(place, ignore_errors=True)
-            shutil.copytree(tmp_path, place)
-            return replace(template, directory=place / "log", key_file=place / "keys" / "log.key")
-
+    with many_copies(template, tmp_path) as make:
         yield make
-
-
-def more(store: LogStore, count: int = 1) -> None:
-    """Commits that many entries of the core's, numbered on."""
-    first, number = store.size, store.sources.get("core", 0)
-    bodies = [encode_entry(first + at, "core", number + at, entry(first + at)) for at in range(count)]
-    rows = tuple(EntryRow("heartbeat", first + at, None, body) for at, body in enumerate(bodies))
-    store.commit([Append(first, "core", number + count, rows, ())])
 
 
 def attempt(settings: LogSettings, plan: Plan) -> bool:

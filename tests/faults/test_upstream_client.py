@@ -24,6 +24,7 @@ from tests.upstream_support import (
     always,
     conflict,
     cosignature,
+    endless,
     with_bench,
 )
 
@@ -185,16 +186,6 @@ def test_a_cosignature_among_others_counts(tmp_path: Path) -> None:
 
 def test_replies_are_bounded(tmp_path: Path) -> None:
     """A body without end is cut off, whatever its status."""
-
-    async def endless(request: web.Request) -> web.StreamResponse:
-        response = web.StreamResponse()
-        await response.prepare(request)
-        try:
-            for _ in range(1000):
-                await response.write(b"x" * 65_536)
-        except ConnectionError:
-            return response
-        return response
 
     async def work(bench: Bench) -> None:
         bench.witness.answer = endless

@@ -30,7 +30,7 @@ from appliance.upstream.exchange import MAX_REPLY, Exchange
 from appliance.upstream.upload import INFO, read_head
 from tests.audit_support import LOG, MIRROR, WITNESS, MemoryLog, flip, run
 from tests.unit.test_upstream_mirror import Bench as RealMirror
-from tests.upstream_support import NOW_NS, FakeWitness, Handler, Pauses, always, cosignature
+from tests.upstream_support import NOW_NS, FakeWitness, Handler, Pauses, always, cosignature, endless, serving
 
 SIZE = 9
 WITNESSED, MIRROR_UP = "add-checkpoint", "add-entries"
@@ -142,23 +142,6 @@ class Box:
         raise AssertionError(f"{road} does not come up: {self.client.state}")
 
 
-@asynccontextmanager
-async def serving(upstream: Upstream) -> AsyncIterator[None]:
-    """On loopback."""
-    application = web.Application()
-    application.router.add_post("/add-checkpoint", upstream.post)
-    application.router.add_post("/add-entries", upstream.upload)
-    application.router.add_get("/{origin}/checkpoint", upstream.get)
-    runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        upstream.url = "http://{}:{}".format(*runner.addresses[0][:2])
-        yield
-    finally:
-        await runner.cleanup()
-
-
 def with_both(
     tmp_path: Path, work: Callable[[Upstream, Box], Awaitable[None]], total_s: float = 20.0
 ) -> None:
@@ -166,7 +149,7 @@ def with_both(
 
     async def whole() -> None:
         upstream = Upstream()
-        async with serving(upstream):
+        async with serving(upstream, upstream.upload):
             await work(upstream, Box(tmp_path, upstream.url, total_s, MemoryLog(SIZE, [SIZE])))
 
     run(whole())
@@ -268,17 +251,6 @@ def _raw(data: bytes) -> Handler:
 @BOTH
 def test_an_answer_without_end_is_cut_off(tmp_path: Path, road: str) -> None:
     """After MAX_REPLY bytes, whatever its status."""
-
-    async def endless(request: web.Request) -> web.StreamResponse:
-        response = web.StreamResponse()
-        await response.prepare(request)
-        try:
-            for _ in range(1000):
-                await response.write(b"x" * 65_536)
-        except ConnectionError:
-            return response
-        return response
-
     refuses(tmp_path, road, [endless], "more than 65536 bytes")
 
 
@@ -498,7 +470,7 @@ def test_the_log_is_closed_only_when_nobody_reads_it(tmp_path: Path) -> None:
 
     async def work() -> None:
         upstream = Upstream()
-        async with serving(upstream):
+        async with serving(upstream, upstream.upload):
             box = Box(tmp_path, upstream.url, 20.0, SlowLog(SIZE, [SIZE]))
             async with box.running():
                 assert await asyncio.to_thread(inside.wait, 30)

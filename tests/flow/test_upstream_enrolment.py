@@ -16,22 +16,18 @@ from hypothesis import strategies as st
 from appliance.audit.checkpoint import Checkpoint, sign_checkpoint
 from appliance.audit.key_notes import MAX_KEY_NOTE, sign_rotation
 from appliance.audit.notes import COSIGNATURE_KEY, SigningKey
-from appliance.audit.records import encode_entry
 from appliance.runtime.cli import main
 from appliance.runtime.config_load import EXAMPLE
-from appliance.storage.keys import read_signing_key
 from appliance.storage.log_client import LogSettings
 from appliance.storage.log_reader import LogReader
 from appliance.storage.log_rotate import rotate
 from appliance.storage.log_rotations import rotation_notes
-from appliance.storage.log_store import LogStore
-from appliance.storage.log_wire import Append, EntryRow
 from appliance.upstream.client import UpstreamClient, UpstreamSettings, UpstreamState
 from appliance.upstream.enrolment import hash_token, sign_enrolment
 from appliance.upstream.enrolment_store import EnrolmentStore, create_enrolment_store
 from appliance.upstream.exchange import Exchange
 from appliance.upstream.witness import Request
-from tests.audit_support import LOG, MIRROR, WITNESS, MemoryLog, entry, new_log, run
+from tests.audit_support import LOG, MIRROR, WITNESS, MemoryLog, new_log, run, write
 from tests.flow.test_upstream_collector import NOW_S, collecting, prepared
 
 TOKEN = "ab" * 32
@@ -47,18 +43,6 @@ def with_store(directory: Path, *tokens: str) -> Path:
         for token in tokens:
             store.add_token(hash_token(token), NOW_S, NOW_S + 60)
     return place
-
-
-def write(log: LogSettings, count: int, key: SigningKey | None = None) -> None:
-    """That many entries more, published."""
-    store = LogStore(log.directory, key or read_signing_key(log.key_file))
-    first, number = store.size, store.sources.get("core", 0)
-    bodies = [encode_entry(first + at, "core", number + at, entry(at)) for at in range(count)]
-    rows = tuple(EntryRow("heartbeat", at, None, body) for at, body in enumerate(bodies))
-    store.commit([Append(first, "core", number + count, rows, ())])
-    for _ in store.publish():
-        pass
-    store.close()
 
 
 async def offer(log: LogSettings, url: str, rotations: Sequence[bytes] | None = None) -> UpstreamState:

@@ -4,26 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from appliance.audit.records import encode_entry
-from appliance.storage.keys import read_signing_key
-from appliance.storage.log_client import LogSettings
 from appliance.storage.log_rotate import rotate
-from appliance.storage.log_store import LogStore
-from appliance.storage.log_wire import Append, EntryRow
-from tests.audit_support import LOG, entry, new_log
+from tests.audit_support import LOG, new_log, write
 from tests.outside.judges import Verifier
-
-
-def write(settings: LogSettings, count: int) -> None:
-    """That many entries more, published."""
-    store = LogStore(settings.directory, read_signing_key(settings.key_file))
-    first, number = store.size, store.sources.get("core", 0)
-    bodies = [encode_entry(first + at, "core", number + at, entry(at)) for at in range(count)]
-    rows = tuple(EntryRow("heartbeat", at, None, body) for at, body in enumerate(bodies))
-    store.commit([Append(first, "core", number + count, rows, ())])
-    for _ in store.publish():
-        pass
-    store.close()
 
 
 def test_each_key_is_good_for_its_own_time(verifier: Verifier, tmp_path: Path) -> None:
