@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Protocol
 
@@ -172,14 +172,19 @@ class Bench:
         keys = [LOG.verifier()], [WITNESS.verifier(COSIGNATURE_KEY)]
         return open_checkpoint(path.read_bytes(), *keys).checkpoint.size
 
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator[asyncio.Task[None]]:
-        task = asyncio.create_task(self.client.run())
-        try:
-            yield task
-        finally:
-            task.cancel()
-            await asyncio.wait({task})
+    def running(self) -> AbstractAsyncContextManager[asyncio.Task[None]]:
+        return running(self.client)
+
+
+@asynccontextmanager
+async def running(client: UpstreamClient) -> AsyncIterator[asyncio.Task[None]]:
+    """The client's task, for the length of the block."""
+    task = asyncio.create_task(client.run())
+    try:
+        yield task
+    finally:
+        task.cancel()
+        await asyncio.wait({task})
 
 
 def with_bench(

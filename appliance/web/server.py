@@ -1,8 +1,8 @@
 """The HTTP side of the status page: routes, limits, and the socket.
 
 GET and HEAD only. `/` the page with its whole state, `/events` its changes, `/status.json` the same for
-tools, `/healthz` for monitors, `/metrics` for Prometheus, `/decisions` the
-latest verdicts, `/chain/<n>.svg` one as a picture. Everything a client can make large is bounded here.
+tools, `/healthz` for monitors, `/metrics` for Prometheus, `/decisions` the latest verdicts, `/chain/<n>.svg`
+one as a picture. Everything a client can make large is bounded here.
 """
 
 from __future__ import annotations

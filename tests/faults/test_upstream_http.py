@@ -10,8 +10,8 @@ import asyncio
 import errno
 import os
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,17 @@ from appliance.upstream.exchange import MAX_REPLY, Exchange
 from appliance.upstream.upload import INFO, read_head
 from tests.audit_support import LOG, MIRROR, WITNESS, MemoryLog, flip, run
 from tests.unit.test_upstream_mirror import Bench as RealMirror
-from tests.upstream_support import NOW_NS, FakeWitness, Handler, Pauses, always, cosignature, endless, serving
+from tests.upstream_support import (
+    NOW_NS,
+    FakeWitness,
+    Handler,
+    Pauses,
+    always,
+    cosignature,
+    endless,
+    running,
+    serving,
+)
 
 SIZE = 9
 WITNESSED, MIRROR_UP = "add-checkpoint", "add-entries"
@@ -122,15 +132,9 @@ class Box:
         assert open_checkpoint(path.read_bytes(), *keys).checkpoint.size == size
         return size
 
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator[asyncio.Task[None]]:
+    def running(self) -> AbstractAsyncContextManager[asyncio.Task[None]]:
         """Its task, for the length of the block."""
-        task = asyncio.create_task(self.client.run())
-        try:
-            yield task
-        finally:
-            task.cancel()
-            await asyncio.wait({task})
+        return running(self.client)
 
     async def until_advanced(self, road: str) -> None:
         """Round after round."""
